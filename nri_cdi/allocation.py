@@ -1,0 +1,84 @@
+"""The wire format of an allocation: its annotation key, its guard mounts and its mark.
+
+Allocate writes one annotation key for each allocation, `<prefix>nri-cdi.v1_<id>`; its value is the qualified names. The
+kubelet keeps that answer in its checkpoint and replays it for the life of the pod, over upgrades and downgrades of
+this program: **these names are for ever.** A new format gets a new version number and the old one stays understood.
+
+The guard of an allocation stands at the container's root. `/dev/null` is mounted on `/.nri-cdi` and on a child of it
+whose name begins with the allocation's key name. runc cannot make a file below a device node, so as long as nobody lifts the
+parent the container does not start, and the error it starts with is the child's name. The child's name goes on with a sentence
+for the person who reads it in the pod's event.
+
+Pure functions; both halves use them, and nothing here knows of CDI or NRI.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+DEFAULT_PREFIX: Final = "cdi.k8s.io/"
+"""The annotation prefix that CDI itself uses; a setting may name another (both halves must agree)."""
+
+KEY_NAME_MAX: Final = 63
+"""Kubernetes' limit for the part of an annotation key behind the `/`, in bytes."""
+
+GUARD_ROOT: Final = "/.nri-cdi"
+"""The guards' parent in the container: the mount that makes runc refuse, and that the NRI half lifts."""
+
+GUARD_SOURCE: Final = "/dev/null"
+"""The host path of guard mounts: it exists on every host (containerd makes a directory of a path that is missing)."""
+
+GUARD_SENTENCE: Final = (
+    "the devices of this container were not injected - is the NRI plugin nri-cdi running on this node?"
+)
+"""What a person reads in the event of a container that the guard stopped. No slash: it is a file name."""
+
+MARK_DOMAIN: Final = "nri-cdi.dev/"
+"""The prefix of the annotations that CreateContainer leaves: not under the CDI prefix, which others read."""
+
+_ID_BYTES: Final = 16
+_OWN = re.compile(r"nri-cdi\.v1_([0-9a-f]{32})\Z")
+_GUARD = re.compile(r"/\.nri-cdi/(nri-cdi\.v1_[0-9a-f]{32})(?: [^/]*)?\Z")
+
+
+def key_name(random: bytes) -> str:
+    """The name part of an allocation's key, from 16 random bytes: `nri-cdi.v1_` and 32 hexadecimal digits.
+
+    Raises ValueError for another number of bytes.
+    """
+    if len(random) != _ID_BYTES:
+        raise ValueError(f"an allocation id takes {_ID_BYTES} bytes, not {len(random)}")
+    return "nri-cdi.v1_" + random.hex()
+
+
+def own_key_name(key: str, prefix: str) -> str | None:
+    """The name part of `key` if it is an allocation key of ours under `prefix`, else None."""
+    if not key.startswith(prefix):
+        return None
+    name = key[len(prefix) :]
+    return name if _OWN.match(name) else None
+
+
+def allocation_id(name: str) -> str:
+    """The 32 hexadecimal digits of a key name: what joins an allocation, its guard and its mark."""
+    return name[-2 * _ID_BYTES :]
+
+
+def guard_destinations(name: str) -> tuple[str, str]:
+    """The two mount destinations of an allocation's guard: the parent, then the child that carries the sentence."""
+    return GUARD_ROOT, f"{GUARD_ROOT}/{name} {GUARD_SENTENCE}"
+
+
+def guarded_key_name(destination: str) -> str | None:
+    """The key name that a mount destination guards, or None if it is no guard's child.
+
+    The sentence behind the name may be any: it changes between releases, the name does not.
+    """
+    found = _GUARD.match(destination)
+    return found.group(1) if found else None
+
+
+def mark_key(name: str) -> str:
+    """The annotation key of the mark that CreateContainer leaves for the allocation with key name `name`."""
+    return f"{MARK_DOMAIN}mark.v1_{allocation_id(name)}"

@@ -1,0 +1,177 @@
+"""The devices of a node at one moment: an immutable index over the valid spec files, and what is wrong with the others.
+
+`Snapshot.build` is pure: the same scan gives the same snapshot. A new scan makes a new snapshot; nobody changes one in place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from nri_cdi.cdi import nearest
+from nri_cdi.cdi.edits import combine
+from nri_cdi.cdi.errors import InvalidName, SpecError, Unresolved, UnresolvedDevices, Why, listed
+from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
+from nri_cdi.cdi.names import QualifiedName, parse_qualified_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nri_cdi.cdi.model import ContainerEdits, Device
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEntry:
+    """A device that resolves, and the file it comes from."""
+
+    name: str
+    file: SpecFile
+    device: Device
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
+        return self.file.path
+
+    @property
+    def priority(self) -> int:
+        """The place of the file's directory in the list; higher wins."""
+        return self.file.priority
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What a scan says about devices. Made by `build`; every lookup is O(1); mappings are sorted by key and read-only.
+
+    `specs` are the valid files in scan order, `rejected` the others; `errors` has the faults of rejected files and of directories by
+    path. `devices` holds what resolves; `conflicts` names what does not, because several files of one directory define it.
+    """
+
+    dirs: tuple[SpecDirectory, ...]
+    specs: tuple[SpecFile, ...]
+    rejected: tuple[RejectedFile, ...]
+    errors: Mapping[str, tuple[SpecError, ...]]
+    conflicts: Mapping[str, tuple[str, ...]]
+    devices: Mapping[str, DeviceEntry]
+    vendors: tuple[str, ...]
+    classes: tuple[str, ...]
+    _kinds: Mapping[str, tuple[SpecFile, ...]] = field(repr=False)
+
+    @classmethod
+    def build(cls, scan: Scan) -> Snapshot:
+        """The index of a scan.
+
+        Of files that define the same name the one of the later directory wins. In one directory nobody wins: the name resolves to
+        nothing, whatever other directories say, and the other devices of these files stay.
+        """
+        specs = tuple(file for file in scan.files if isinstance(file, SpecFile))
+        rejected = tuple(file for file in scan.files if isinstance(file, RejectedFile))
+        index, conflicts = _index(specs)
+        errors: dict[str, tuple[SpecError, ...]] = {file.path: file.errors for file in rejected}
+        for directory in scan.directories:
+            if directory.error is not None:
+                errors[directory.path] = (directory.error,)
+        kinds: dict[str, list[SpecFile]] = {}
+        for file in specs:
+            kinds.setdefault(file.spec.kind, []).append(file)
+        return cls(
+            dirs=scan.directories,
+            specs=specs,
+            rejected=rejected,
+            errors=MappingProxyType(dict(sorted(errors.items()))),
+            conflicts=MappingProxyType(dict(sorted(conflicts.items()))),
+            devices=MappingProxyType({name: index[name] for name in sorted(index)}),
+            vendors=tuple(sorted({file.spec.vendor for file in specs})),
+            classes=tuple(sorted({file.spec.cls for file in specs})),
+            _kinds=MappingProxyType({kind: tuple(files) for kind, files in kinds.items()}),
+        )
+
+    def device(self, name: str) -> DeviceEntry | None:
+        """The device of this qualified name, looked up as it stands; None if it does not resolve."""
+        return self.devices.get(name)
+
+    def resolve(self, names: Sequence[str]) -> ContainerEdits:
+        """The combined edits of these devices, in request order; repeats are kept.
+
+        Each file's own edits come once, before the edits of its first device. All names are looked up before anything is
+        combined. Raises UnresolvedDevices for all the names that do not resolve.
+        """
+        entries = [self.devices.get(name) for name in names]
+        if None in entries:
+            missing = tuple(name for name, entry in zip(names, entries, strict=True) if entry is None)
+            raise UnresolvedDevices(missing, tuple(map(self._explain, dict.fromkeys(missing))), self._searched())
+        parts: list[ContainerEdits] = []
+        contributed: set[int] = set()
+        for entry in entries:
+            if entry is None:
+                continue
+            if id(entry.file) not in contributed:
+                contributed.add(id(entry.file))
+                parts.append(entry.file.spec.edits)
+            parts.append(entry.device.edits)
+        return combine(parts)
+
+    def _searched(self) -> tuple[str, ...]:
+        return tuple(
+            directory.path if directory.state is DirectoryState.PRESENT else f"{directory.path} ({directory.state})"
+            for directory in self.dirs
+        )
+
+    def _explain(self, name: str) -> Unresolved:
+        try:
+            parts = parse_qualified_name(name)
+        except InvalidName as error:
+            return Unresolved(name, Why.INVALID_NAME, error.reason)
+        if paths := self.conflicts.get(name):
+            reason = f"defined by {len(paths)} files of one directory, so none of them counts: {listed(paths)}; remove it from all but one"
+            return Unresolved(name, Why.CONFLICT, reason, paths)
+        suspects = tuple(file for file in self.rejected if file.kind in ("", parts.kind))
+        rejected = tuple(file.errors[0] for file in suspects)
+        if any(file.kind for file in suspects):
+            paths = tuple(file.path for file in suspects if file.kind)
+            reason = f"the spec file of its kind was rejected: {listed(paths)}; correct the file"
+            return Unresolved(name, Why.REJECTED_FILE, reason, paths, (), rejected)
+        return self._absent(name, parts, rejected)
+
+    def _absent(self, name: str, parts: QualifiedName, rejected: tuple[SpecError, ...]) -> Unresolved:
+        files = self._kinds.get(parts.kind, ())
+        if files:
+            known = [name for name in self.devices if name.startswith(f"{parts.kind}=")]
+            paths = tuple(file.path for file in files)
+            reason = f'no device "{parts.name}" of kind {parts.kind} in {listed(paths)}'
+            return Unresolved(name, Why.NO_DEVICE, reason, paths, nearest.to(name, known), rejected)
+        if parts.vendor in self.vendors:
+            known = list(self._kinds)
+            paths = tuple(file.path for file in self.specs if file.spec.vendor == parts.vendor)
+            reason = f'no spec file for the kind {parts.kind}; vendor "{parts.vendor}" has {listed(paths)}'
+            return Unresolved(name, Why.NO_KIND, reason, paths, nearest.to(parts.kind, known), rejected)
+        return Unresolved(
+            name,
+            Why.NO_VENDOR,
+            f'no spec file of vendor "{parts.vendor}"',
+            (),
+            nearest.to(parts.kind, list(self._kinds)),
+            rejected,
+        )
+
+
+def _index(specs: Sequence[SpecFile]) -> tuple[dict[str, DeviceEntry], dict[str, tuple[str, ...]]]:
+    """Devices by qualified name without the conflicting ones, and for these the paths that define them."""
+    index: dict[str, DeviceEntry] = {}
+    conflicts: dict[str, dict[str, None]] = {}
+    for file in specs:
+        for device in file.spec.devices:
+            name = f"{file.spec.kind}={device.name}"
+            other = index.get(name)
+            if other is not None and other.priority == file.priority:
+                conflicts.setdefault(name, {other.path: None})[file.path] = None
+            else:
+                index[name] = DeviceEntry(name, file, device)
+    for name in conflicts:
+        del index[name]
+    return index, {name: tuple(paths) for name, paths in conflicts.items()}
+
+
+EMPTY: Final = Snapshot.build(Scan((), ()))
+"""The snapshot of a node where nothing was looked for yet: it resolves nothing."""

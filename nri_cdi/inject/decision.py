@@ -1,0 +1,187 @@
+"""The decision over a container that is being created: an adjustment, or a refusal that says why. Pure.
+
+    keys -> names -> resolved edits -> nodes filled from the host -> promise -> can this runtime do it? -> less what is there already
+
+The adjustment holds only what the container does not have yet: two plugins that set the same thing fail the creation, even
+for equal values, and where the runtime's own CDI has been at work everything is there already.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nri_cdi.allocation import mark_key
+from nri_cdi.cdi import InjectionError, UnresolvedDevices, fill
+from nri_cdi.host.root import Presence
+
+from .expressible import check
+from .keys import keys
+from .marks import mark
+from .promise import Promise, PromisedNode, promise
+from .refusals import Reason, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nri_cdi.cdi import ContainerEdits, DeviceNode, Snapshot
+    from nri_cdi.host.root import HostRoot
+
+    from .keys import Keys
+    from .refusals import Subject
+    from .request import Hook, Mount, Shown
+    from .runtime import Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a container gets: what it has not yet, the marks to leave, the guards to lift."""
+
+    names: tuple[str, ...]
+    missing: Promise
+    marks: Mapping[str, str]
+    """By annotation key; only those that are not there yet."""
+    guards: tuple[str, ...]
+
+
+def decide(container: Shown, snapshot: Snapshot, host: HostRoot, runtime: Capabilities, prefix: str) -> Decision | None:
+    """The decision over a container that is being created; None when it carries no key.
+
+    Raises Refusal.
+    """
+    carried = keys(container, prefix)
+    if not carried.names:
+        return None
+    edits = _resolve(carried.names, snapshot, container.subject)
+    filled = tuple(_fill(node, host, container.subject) for node in edits.device_nodes)
+    promised = _respelled(promise(edits, filled, container.uid, container.gid), container)
+    check(edits, promised, runtime, container.subject)
+    missing = _missing(promised, container)
+    _check_sources(missing, host, container.subject)
+    return Decision(carried.names, missing, _marks(carried, promised, snapshot, container), carried.guards)
+
+
+def _resolve(names: tuple[str, ...], snapshot: Snapshot, subject: Subject) -> ContainerEdits:
+    try:
+        return snapshot.resolve(names)
+    except UnresolvedDevices as error:
+        raise Refusal(
+            Reason.UNRESOLVABLE_DEVICE,
+            subject,
+            str(error),
+            "it is tried again; nri-cdi cdi devices shows what the node has",
+        ) from error
+
+
+def _fill(node: DeviceNode, host: HostRoot, subject: Subject) -> DeviceNode:
+    """The node with type and numbers, from the host where the spec leaves them open."""
+    try:
+        return fill(node, host)
+    except InjectionError as error:
+        path = node.host_path or node.path
+        if host.presence(path) is Presence.NOT_VISIBLE:
+            what = f"the type and numbers of the device node {path} are not in its CDI spec, and {path} is not visible to nri-cdi"
+            todo = "give nri-cdi sight of the host's /dev (--host-root), or write type, major and minor into the spec"
+        else:
+            what, todo = (
+                f"the {error.subject} of its CDI devices: {error.reason}",
+                "it is tried again; is the driver loaded?",
+            )
+        raise Refusal(Reason.DEVICE_NODE_MISSING, subject, what, todo) from error
+
+
+def _respelled(promised: Promise, container: Shown) -> Promise:
+    """Mounts under the pod's own spelling of the destination: `/mnt/v/` and `/mnt/v` would both be mounted, one hiding the other."""
+    spelled = {posixpath.normpath(mount.destination): mount.destination for mount in container.mounts}
+    mounts = {}
+    for mount in promised.mounts.values():
+        destination = spelled.get(posixpath.normpath(mount.destination), mount.destination)
+        mounts[destination] = replace(mount, destination=destination)
+    return replace(promised, mounts=mounts)
+
+
+def _missing(promised: Promise, container: Shown) -> Promise:
+    """What of the promise the container does not have yet."""
+    there = Counter(container.hooks)
+    hooks: list[Hook] = []
+    for hook in promised.hooks:
+        if there[hook]:
+            there[hook] -= 1
+        else:
+            hooks.append(hook)
+    present = {mount.destination: mount for mount in container.mounts}
+    return Promise(
+        nodes={path: item for path, item in promised.nodes.items() if not _has(item, container)},
+        mounts={at: mount for at, mount in promised.mounts.items() if not _same(mount, present.get(at))},
+        env={name: value for name, value in promised.env.items() if container.env.get(name) != value},
+        hooks=tuple(hooks),
+    )
+
+
+def _has(item: PromisedNode, container: Shown) -> bool:
+    """Whether the container has the node already, with just that access. What the promise leaves open may be anything."""
+    wanted, there = item.node, container.nodes.get(item.node.path)
+    if there is None or (there.type, there.major, there.minor) != (wanted.type, wanted.major, wanted.minor):
+        return False
+    settings = ((wanted.file_mode, there.file_mode), (wanted.uid, there.uid), (wanted.gid, there.gid))
+    if any(mine is not None and mine != theirs for mine, theirs in settings):
+        return False
+    return container.access(there) == item.access
+
+
+def _same(mount: Mount, there: Mount | None) -> bool:
+    return there is not None and (mount.source, mount.type, sorted(mount.options)) == (
+        there.source,
+        there.type,
+        sorted(there.options),
+    )
+
+
+def _check_sources(missing: Promise, host: HostRoot, subject: Subject) -> None:
+    """A bind mount of a path that is not there fails only at start, with a text that does not say whose it is."""
+    for mount in missing.mounts.values():
+        bind = not {"bind", "rbind"}.isdisjoint(mount.options)
+        if bind and mount.source.startswith("/") and host.presence(mount.source) is Presence.ABSENT:
+            raise Refusal(
+                Reason.MOUNT_SOURCE_MISSING,
+                subject,
+                f"its CDI devices mount {mount.source} on {mount.destination}, and there is no {mount.source} on the host",
+                "it is tried again; install what provides it, or correct the spec",
+            )
+
+
+def _marks(carried: Keys, promised: Promise, snapshot: Snapshot, container: Shown) -> dict[str, str]:
+    """The marks that are not there yet. One that is there must say the same.
+
+    Raises Refusal when another instance of ours promised something else just before: the specs change at this moment.
+    """
+    marks = {}
+    for name, names in carried.own.items():
+        key, value = mark_key(name), mark(_share(promised, snapshot.resolve(names)))
+        there = container.annotations.get(key)
+        if there is None:
+            marks[key] = value
+        elif there != value:
+            raise Refusal(
+                Reason.SPECS_UNSETTLED,
+                container.subject,
+                "its CDI specs are changing at this moment",
+                "it is tried again",
+            )
+    return marks
+
+
+def _share(promised: Promise, edits: ContainerEdits) -> Promise:
+    """The part of the merged promise that belongs to one allocation."""
+    paths = {node.path for node in edits.device_nodes}
+    places = {posixpath.normpath(mount.container_path) for mount in edits.mounts}
+    variables = {entry.partition("=")[0] for entry in edits.env}
+    hooks = {(hook.hook_name, hook.path, hook.args, hook.env, hook.timeout) for hook in edits.hooks}
+    return Promise(
+        nodes={path: item for path, item in promised.nodes.items() if path in paths},
+        mounts={at: mount for at, mount in promised.mounts.items() if posixpath.normpath(at) in places},
+        env={name: value for name, value in promised.env.items() if name in variables},
+        hooks=tuple(h for h in promised.hooks if (h.kind, h.path, h.args, h.env, h.timeout) in hooks),
+    )

@@ -1,0 +1,40 @@
+"""The start gate: whether a container that is about to start has what its allocations were promised. Pure.
+
+It looks at allocation keys of ours only, and it catches what nobody else sees: containers created while we were away, and
+plugins behind us that took something away again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nri_cdi.allocation import mark_key, own_key_name
+
+from .marks import broken
+from .refusals import Reason, Refusal
+
+if TYPE_CHECKING:
+    from .request import Shown
+
+
+def check_start(container: Shown, prefix: str) -> None:
+    """Raises Refusal if the container may not start."""
+    for key in container.annotations:
+        name = own_key_name(key, prefix)
+        if name is None:
+            continue
+        mark = container.annotations.get(mark_key(name))
+        if mark is None:
+            raise Refusal(
+                Reason.NOT_INJECTED,
+                container.subject,
+                "it was created without its CDI devices, because nri-cdi was not connected then",
+                "delete the pod if it is not created anew by itself",
+            )
+        if count := broken(mark, container):
+            raise Refusal(
+                Reason.PROMISE_BROKEN,
+                container.subject,
+                f"{count} of the things that its CDI devices brought at creation are not in it any more",
+                "look for another NRI plugin that changes devices, mounts, variables or hooks",
+            )

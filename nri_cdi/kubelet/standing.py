@@ -1,0 +1,176 @@
+"""How a plugin stands with the kubelet, and what it does next: a pure state table; `registration` is its rim.
+
+The kubelet forgets a plugin when it restarts (kubelet.sock is made anew, all sockets of the directory are deleted first), and when a
+ListAndWatch stream of the resource ends, even that of another instance. It says neither; both are seen here. It must hear from us
+within 0.8 s of its start, or pods with devices that are not running at that moment fail for good: hence the short times.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+SETTLE: Final = 0.05
+"""Seconds to let pass after a stream's end. The kubelet closes the connection that is the resource's newest when an older one's stream
+ends; a registration made between the two would be what it closes."""
+
+STREAM_PATIENCE: Final = 5.0
+"""Seconds after a registration in which ListAndWatch should have been called; it comes within milliseconds."""
+
+QUICK: Final = 5.0
+"""Registrations closer to each other than these seconds are counted as a quarrel over the resource."""
+
+QUICK_FREE: Final = 3
+"""So many quick registrations in a row are made without delay: a rolling update needs one or two."""
+
+RETRY_FIRST: Final = 0.1
+RETRY_MAX: Final = 10.0
+"""Seconds between attempts: doubled from the first, at most the second. A new kubelet.sock is tried at once whatever went before."""
+
+BIND_RETRY: Final = 0.2
+"""Seconds between attempts to bind our socket. They are cheap and disturb nobody, so they do not slow down: the next kubelet may come at any time."""
+
+ABSENT = "{socket} is not there: waiting for the kubelet"
+NO_DIRECTORY = "{directory} does not exist: waiting for the kubelet to make it (is --kubelet-dir right?)"
+TAKEN = "another instance serves this resource now at {path}: standing by until it ends"
+NEW_KUBELET = "the kubelet's socket is new"
+STREAM_ENDED = "the kubelet ended ListAndWatch"
+NO_STREAM = "the kubelet did not call ListAndWatch after the last registration"
+LOST_SOCKET = "our socket is not there"
+AGAIN = "trying again"
+
+SocketId: TypeAlias = tuple[int, int, int]
+"""What tells one socket file from another at the same path: device, inode, change time in nanoseconds."""
+
+
+class Own(enum.Enum):
+    """What is at the path of the plugin's own socket."""
+
+    OURS = enum.auto()
+    GONE = enum.auto()
+    """Nothing, or a socket that nobody answers on any more."""
+    TAKEN = enum.auto()
+    """A socket that another process answers on."""
+    NO_DIRECTORY = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The ListAndWatch streams of a plugin: how many are open, how many have ended so far, and when the last one did (seconds)."""
+
+    open: int = 0
+    ended: int = 0
+    last_end: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the rim sees at one moment."""
+
+    kubelet: SocketId | None
+    own: Own
+    streams: Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has been done so far. Times are seconds of the clock that `now` comes from."""
+
+    bound: bool = False
+    bind_after: float = 0.0
+    tried: SocketId | None = None
+    """The kubelet.sock of the last attempt to register."""
+    registered: bool = False
+    """Whether that attempt succeeded."""
+    streams_ended: int = 0
+    """How many streams had ended when that attempt began."""
+    registered_at: float = 0.0
+    quick: int = 0
+    failures: int = 0
+    not_before: float = 0.0
+
+
+class Step(enum.Enum):
+    """An action of the rim."""
+
+    WAIT = enum.auto()
+    BIND = enum.auto()
+    REGISTER = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next step, why, and the moment to look again at the latest if it is to wait (None: whenever the rim polls).
+
+    `why` is a sentence for the log, with {socket}, {path} and {directory} to be filled in; empty when all is well.
+    """
+
+    step: Step
+    why: str = ""
+    until: float | None = None
+
+
+def decide(standing: Standing, seen: Seen, now: float) -> Decision:
+    """What a plugin that stands so does next, given what is seen."""
+    if seen.own is Own.NO_DIRECTORY:
+        return Decision(Step.WAIT, NO_DIRECTORY)
+    if seen.own is Own.TAKEN and standing.bound:
+        return Decision(Step.WAIT, TAKEN)
+    if seen.own is not Own.OURS:
+        return _at(standing.bind_after, now, Step.BIND, LOST_SOCKET if standing.bound else "")
+    if seen.kubelet is None:
+        return Decision(Step.WAIT, ABSENT)
+    if seen.kubelet != standing.tried:
+        return Decision(Step.REGISTER, NEW_KUBELET)
+    if not standing.registered:
+        return _at(standing.not_before, now, Step.REGISTER, AGAIN)
+    if seen.streams.ended > standing.streams_ended:
+        return _at(max(standing.not_before, seen.streams.last_end + SETTLE), now, Step.REGISTER, STREAM_ENDED)
+    if not seen.streams.open:
+        return _at(standing.registered_at + STREAM_PATIENCE, now, Step.REGISTER, NO_STREAM)
+    return Decision(Step.WAIT)
+
+
+def _at(moment: float, now: float, step: Step, why: str) -> Decision:
+    """`step` when `moment` has come, else waiting for it."""
+    return Decision(step, why) if now >= moment else Decision(Step.WAIT, until=moment)
+
+
+def bound(standing: Standing) -> Standing:
+    """After our socket was bound: whatever the kubelet was told of before is to be told again."""
+    return replace(standing, bound=True, tried=None, registered=False, failures=0, not_before=0.0)
+
+
+def failed(standing: Standing, now: float) -> Standing:
+    """After an attempt to bind that failed."""
+    return replace(standing, bind_after=now + BIND_RETRY)
+
+
+def refused(standing: Standing, seen: Seen, now: float) -> Standing:
+    """After an attempt to register that failed; `seen` is what was seen before it."""
+    failures = standing.failures + 1 if standing.tried == seen.kubelet else 1
+    return replace(
+        standing, tried=seen.kubelet, registered=False, failures=failures, not_before=now + _pause(failures - 1)
+    )
+
+
+def registered(standing: Standing, seen: Seen, now: float) -> Standing:
+    """After a registration that succeeded; `seen` is what was seen before it, so that an end in between is not missed."""
+    again = standing.tried == seen.kubelet and now - standing.registered_at < QUICK
+    quick = standing.quick + 1 if again else 0
+    return replace(
+        standing,
+        tried=seen.kubelet,
+        registered=True,
+        streams_ended=seen.streams.ended,
+        registered_at=now,
+        quick=quick,
+        failures=0,
+        not_before=now + (_pause(quick - QUICK_FREE) if quick >= QUICK_FREE else 0.0),
+    )
+
+
+def _pause(doublings: int) -> float:
+    """The pause after so many doublings of the first one."""
+    return float(min(RETRY_FIRST * 2.0 ** min(doublings, 16), RETRY_MAX))

@@ -1,0 +1,95 @@
+"""The ListAndWatch streams of one plugin: each gets the newest list of devices, and their ends are counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from nri_cdi.kubelet.standing import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nri_cdi.kubelet.inventory import Resource
+
+
+class DeviceStreams:
+    """The list of devices, swapped in whole, and the streams that follow it. Safe to use from any thread.
+
+    A stream is a number: `open` gives it, `follow` yields its lists, `end` ends it. `on_end` is called after each end.
+    """
+
+    def __init__(self, resource: Resource, on_end: Callable[[], None]) -> None:
+        self._changed = threading.Condition()
+        self._resource = resource
+        self._open: set[int] = set()
+        self._opened = 0
+        self._last_end = 0.0
+        self._closed = False
+        self._on_end = on_end
+
+    @property
+    def resource(self) -> Resource:
+        """The newest list."""
+        return self._resource
+
+    @property
+    def counts(self) -> Streams:
+        """How many streams are open and how many have ended so far; times are of `time.monotonic`."""
+        with self._changed:
+            return Streams(len(self._open), self._opened - len(self._open), self._last_end)
+
+    def update(self, resource: Resource) -> None:
+        """Give a new list to every stream, if it is another one."""
+        with self._changed:
+            if resource != self._resource:
+                self._resource = resource
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let every stream run out, and each that is opened later at once."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def open(self) -> int:
+        """A new stream."""
+        with self._changed:
+            self._opened += 1
+            self._open.add(self._opened)
+            return self._opened
+
+    def follow(self, stream: int) -> Iterator[Resource]:
+        """The list as it is, then each new one, until the stream ends. Lists that are replaced before they are taken are left out."""
+        sent: Resource | None = None
+
+        def due() -> bool:
+            return self._over(stream) or self._resource is not sent
+
+        while True:
+            with self._changed:
+                self._changed.wait_for(due)
+                if self._over(stream):
+                    return
+                sent = self._resource
+            yield sent
+
+    def is_open(self, stream: int) -> bool:
+        """Whether the stream has not ended."""
+        with self._changed:
+            return stream in self._open
+
+    def end(self, stream: int) -> None:
+        """The stream is over, whoever ended it; a second call does nothing."""
+        with self._changed:
+            if stream not in self._open:
+                return
+            self._open.remove(stream)
+            self._last_end = time.monotonic()
+            self._changed.notify_all()
+        self._on_end()
+
+    def _over(self, stream: int) -> bool:
+        """Whether nothing more goes to the stream; the lock is held."""
+        return self._closed or stream not in self._open

@@ -1,0 +1,143 @@
+"""The question that PreStartContainer asks the NRI half, and its answer: over a local socket, in ttrpc.
+
+A container is not to be created while the NRI half is not synchronised with the runtime or would refuse it. So the kubelet half asks
+"are you synchronised, and do these names resolve?" before each start; an NRI half that is dead refuses by not answering.
+
+The socket lies in the run directory and is named for the slot of the NRI half: its index, its name, and the runtime's NRI socket, so
+that several runtimes on one machine are kept apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from nri_cdi.ttrpc import AnswerReceived, CallReceived, Code, Connection, ProtocolError, Role, unimplemented
+
+SERVICE: Final = "nri_cdi.v1.Readiness"
+METHOD: Final = "Check"
+
+ASK_TIMEOUT: Final = 2.0
+"""Seconds that one NRI half has for its answer. The kubelet itself would wait 30 s."""
+
+Check = Callable[[tuple[str, ...]], str | None]
+"""Qualified names -> None, or the sentence that says why a container with these devices would not be created now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where the NRI halves that serve one runtime have their sockets and locks."""
+
+    run_dir: str
+    nri_socket: str
+
+    @property
+    def _tag(self) -> str:
+        return hashlib.sha256(os.path.realpath(self.nri_socket).encode()).hexdigest()[:12]
+
+    def path(self, index: str, name: str, suffix: str) -> pathlib.Path:
+        """The file of one slot: `suffix` is `sock` or `lock`."""
+        return pathlib.Path(self.run_dir, f"{index}-{name}.{self._tag}.{suffix}")
+
+    def sockets(self) -> list[pathlib.Path]:
+        """The sockets of all slots that there are or have been, in the order of their indexes."""
+        return sorted(pathlib.Path(self.run_dir).glob(f"*.{self._tag}.sock"))
+
+
+def ask(slots: Slots, names: Sequence[str]) -> str | None:
+    """None if one of the NRI halves is ready for these names, else why none is."""
+    problems = []
+    for path in slots.sockets():
+        try:
+            problem = _ask_one(path, names)
+        except (OSError, ProtocolError, ValueError) as error:
+            problem = f"the NRI half {path.name.partition('.')[0]} does not answer: {error}"
+        if problem is None:
+            return None
+        problems.append(problem)
+    return "; ".join(dict.fromkeys(problems)) or f"no NRI half of nri-cdi runs on this node (looked in {slots.run_dir})"
+
+
+def _ask_one(path: pathlib.Path, names: Sequence[str]) -> str | None:
+    connection = Connection(Role.CALLS)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(ASK_TIMEOUT)
+        sock.connect(str(path))
+        _, pieces = connection.call(SERVICE, METHOD, json.dumps(list(names)).encode())
+        sock.sendall(b"".join(pieces))
+        while data := sock.recv(65536):
+            for event in connection.receive(data):
+                if isinstance(event, AnswerReceived):
+                    return _read(event)
+    raise ConnectionResetError("it closed the connection")
+
+
+def _read(answer: AnswerReceived) -> str | None:
+    if answer.payload is None:
+        return answer.status.message
+    problem = json.loads(answer.payload)["problem"]
+    return None if problem is None else str(problem)
+
+
+class Server:
+    """Answers the question on a socket of its own, one connection after another, until `stop`."""
+
+    def __init__(self, path: pathlib.Path, check: Check) -> None:
+        """Bind the socket. Raises OSError, with the path, when that cannot be."""
+        self._path, self._check = path, check
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                if self._stopping.is_set():
+                    return
+                raise
+            with sock, contextlib.suppress(OSError, ProtocolError):
+                sock.settimeout(ASK_TIMEOUT)
+                self._serve(sock)
+
+    def stop(self) -> None:
+        """End serving and remove the socket."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _serve(self, sock: socket.socket) -> None:
+        connection = Connection(Role.SERVES)
+        while data := sock.recv(65536):
+            for event in connection.receive(data):
+                if not isinstance(event, CallReceived):
+                    sock.sendall(b"".join(connection.refuse(event.stream, Code.INVALID_ARGUMENT, "not a request")))
+                elif (event.service, event.method) == (SERVICE, METHOD):
+                    sock.sendall(b"".join(connection.answer(event.stream, self._answer(event.payload))))
+                else:
+                    text = unimplemented(event.service, event.method)
+                    sock.sendall(b"".join(connection.refuse(event.stream, Code.UNIMPLEMENTED, text)))
+
+    def _answer(self, payload: bytes) -> bytes:
+        try:
+            names = tuple(str(name) for name in json.loads(payload))
+        except (ValueError, TypeError) as error:
+            return json.dumps({"problem": f"the question cannot be read: {error}"}).encode()
+        return json.dumps({"problem": self._check(names)}).encode()

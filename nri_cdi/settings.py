@@ -1,0 +1,170 @@
+"""Every setting of the agent in one place: its flag, its environment variable, its key in the YAML file, its default and its reason.
+
+A flag goes before the environment, the environment before the file, the file before the default. The flag `--cdi-dir` is the variable
+`NRI_CDI_CDI_DIR` and the key `cdi-dir`; a setting that is a list is given by repeating the flag, by commas in the variable, by a YAML list in
+the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ENV_PREFIX: Final = "NRI_CDI_"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text says where it was given and what to write instead."""
+
+
+def _setting(default: Any, metavar: str, help_: str) -> Any:  # noqa: ANN401  # what dataclasses.field itself does
+    """A field with what the command line says of it."""
+    return field(default=default, metadata={"metavar": metavar, "help": help_})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The agent's settings, checked."""
+
+    resource: tuple[str, ...] = _setting(
+        (), "KIND", "a CDI kind whose devices are advertised as the extended resource of that name; nothing else is"
+    )
+    """No default: nothing is advertised that nobody named."""
+
+    cdi_dir: tuple[str, ...] = _setting(
+        ("/etc/cdi", "/var/run/cdi"), "DIR", "a directory of CDI spec files; a later one has priority"
+    )
+    """The specification's own directories."""
+
+    nri_socket: str = _setting("/var/run/nri/nri.sock", "PATH", "the runtime's NRI socket")
+    """containerd's default."""
+
+    plugin_name: str = _setting("nri-cdi", "NAME", "the name under which the NRI half registers")
+    plugin_index: str = _setting("10", "NN", "its place in the order of NRI plugins, two digits")
+    """Early, so that plugins that look at devices see ours."""
+
+    kubelet_dir: str = _setting(
+        "/var/lib/kubelet", "DIR", "the kubelet's directory; its sockets are in device-plugins/ there"
+    )
+    """A constant of the kubelet, whatever its --root-dir; a stand-in may be elsewhere."""
+
+    host_root: str = _setting("/", "DIR", "where the host's file system is seen; /host or the like in a pod")
+    run_dir: str = _setting("/run/nri-cdi", "DIR", "where the two halves meet: a lock and a socket for each NRI half")
+    annotation_prefix: str = _setting(
+        "cdi.k8s.io/", "PREFIX", "the annotation prefix of CDI devices; both halves must have the same"
+    )
+    """CDI's own. Another one keeps the runtime's own CDI out."""
+
+    guard: bool = _setting(
+        True,  # noqa: FBT003  # a default
+        "on|off",
+        "whether Allocate adds the mounts that keep a container from starting without us",
+    )
+    """On: without it a container starts without its devices when nobody of us is there."""
+
+    log_level: str = _setting("info", "LEVEL", "debug, info, warning or error")
+    log_format: str = _setting("text", "FORMAT", "text for people, json for programs")
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """A value as it was given, and where."""
+
+    value: object
+    where: str
+
+
+def names() -> tuple[str, ...]:
+    """The names of all settings: `cdi-dir` and so on."""
+    return tuple(f.name.replace("_", "-") for f in fields(Settings))
+
+
+def load(flags: Mapping[str, object], environment: Mapping[str, str], config: str | None) -> Settings:
+    """The settings from flags (by setting name; None or absent: not given), environment variables and the YAML file `config`.
+
+    Raises SettingsError.
+    """
+    given: dict[str, _Origin] = dict(_from_file(config)) if config else {}
+    for key, text in environment.items():
+        if key.startswith(ENV_PREFIX):
+            name = key[len(ENV_PREFIX) :].lower().replace("_", "-")
+            if name in names():
+                is_list = isinstance(getattr(Settings(), name.replace("-", "_")), tuple)
+                given[name] = _Origin(
+                    [part for part in text.split(",") if part] if is_list else text, f"the environment: {key}"
+                )
+            elif name != "config":
+                raise SettingsError(f"the environment: {key} is no setting{_like(name)}; remove it")
+    given |= {name: _Origin(value, f"--{name}") for name, value in flags.items() if value is not None}
+    values: dict[str, Any] = {name.replace("-", "_"): _checked(name, origin) for name, origin in given.items()}
+    return Settings(**values)
+
+
+def _from_file(path: str) -> dict[str, _Origin]:
+    """The settings in a YAML file. It is read by a child process: this one never loads a YAML parser."""
+    child = subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-m", "nri_cdi.settings_file", path],
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if child.returncode:
+        raise SettingsError(child.stderr.decode(errors="replace").strip() or f"{path}: cannot be read")
+    given = {}
+    for name, (value, line) in json.loads(child.stdout).items():
+        if name not in names():
+            raise SettingsError(f'{path}:{line}: unknown key "{name}"{_like(name)}; the keys are {", ".join(names())}')
+        given[name] = _Origin(value, f"{path}:{line}: {name}")
+    return given
+
+
+def _like(name: str) -> str:
+    near = difflib.get_close_matches(name, names(), 1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+_KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]/[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_RULES: Final = {
+    "plugin-index": (r"\d\d", "two digits, such as 10"),
+    "plugin-name": (r"[A-Za-z0-9_.+-]+", "letters, digits and _ . + -, such as nri-cdi"),
+    "annotation-prefix": (
+        r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/",
+        "a DNS name with a slash at its end, such as cdi.k8s.io/",
+    ),
+    "nri-socket": (r"/.+", "an absolute path"),
+    "kubelet-dir": (r"/.*", "an absolute path"),
+    "host-root": (r"/.*", "an absolute path"),
+    "run-dir": (r"/.+", "an absolute path"),
+    "cdi-dir": (r"/.*", "absolute paths"),
+    "log-level": (r"debug|info|warning|error", "debug, info, warning or error"),
+    "log-format": (r"text|json", "text or json"),
+    "resource": (_KIND.pattern, "CDI kinds, such as device.example.com/gpu"),
+}
+_SWITCH: Final = {"on": True, "true": True, "off": False, "false": False}
+
+
+def _checked(name: str, origin: _Origin) -> object:
+    """The value in the setting's own type. Raises SettingsError."""
+    default = getattr(Settings(), name.replace("-", "_"))
+    value = origin.value
+    if isinstance(default, bool):
+        switch = value if isinstance(value, bool) else _SWITCH.get(str(value).lower())
+        if switch is None:
+            raise SettingsError(f'{origin.where}: "{value}" is neither on nor off')
+        return switch
+    rule, expected = _RULES[name]
+    parts: Sequence[object] = value if isinstance(value, (list, tuple)) else [value]
+    if not isinstance(default, tuple) and len(parts) != 1:
+        raise SettingsError(f"{origin.where}: takes one value, not a list; write {expected}")
+    for part in parts:
+        if not isinstance(part, str) or not re.fullmatch(rule, part):
+            raise SettingsError(f"{origin.where}: {json.dumps(part)} is not right; write {expected}")
+    return tuple(parts) if isinstance(default, tuple) else parts[0]

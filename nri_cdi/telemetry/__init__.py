@@ -1,0 +1,5 @@
+"""What the agent says of itself."""
+
+from .logs import set_up
+
+__all__ = ["set_up"]

@@ -1,0 +1,50 @@
+"""Log lines on stderr: for people, or JSON for programs. One line for each record, whatever its text."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+
+class _Text(logging.Formatter):
+    """`2026-01-02T03:04:05.678Z WARNING specs: text`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage().replace("\n", " | ")
+        if record.exc_info:
+            text += " | " + self.formatException(record.exc_info).replace("\n", " | ")
+        return f"{_time(record)} {record.levelname:<7} {_room(record)}: {text}"
+
+
+class _Json(logging.Formatter):
+    """An object with time, level, room and message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "room": _room(record),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def set_up(level: str, form: str) -> None:
+    """Log from `level` (`info`...) on, in the form `text` or `json`."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    root = logging.getLogger("nri_cdi")
+    root.handlers = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())
+
+
+def _room(record: logging.LogRecord) -> str:
+    return record.name.rpartition(".")[2]
+
+
+def _time(record: logging.LogRecord) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
