@@ -1,6 +1,7 @@
 """The promise of nri-cdi, shown on a real containerd whose own CDI is off: `make demo`, or `python hack/demo.py`.
 
-$RUNTIME names the series of containerd (default 1.7). $DEMO_JSON names a file for the record of the run, which is written whether it succeeds or not:
+$RUNTIME names the series of containerd (default 1.7). $DEMO_JSON names a file for the record of the run, which is
+written whether it succeeds or not:
 
     ok        whether everything was as it should be
     seconds   how long it took
@@ -13,7 +14,8 @@ $RUNTIME names the series of containerd (default 1.7). $DEMO_JSON names a file f
     refusals  [{pod, phase, reason, message}]: why a pod did not run, each time it did not
     checks    [{what, expected, seen}], in the order of the run; the last one is the failed one if `ok` is false
 
-Exit status: 0 all is so, 1 something is not (what was expected and what was seen), 3 a part is missing (which, and how to get it).
+Exit status: 0 all is so, 1 something is not (what was expected and what was seen), 3 a part is missing (which, and
+how to get it).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class NotSo(Exception):  # the demo's one finding
 
 def say(who: str, text: str) -> None:
     """One line, or a few, of the scene: who says it, and what."""
-    lines = textwrap.wrap(text, WIDTH - WHO, break_on_hyphens=False)
+    lines = textwrap.wrap(text, WIDTH - WHO, break_on_hyphens=False, break_long_words=False)
     for number, line in enumerate(lines):
         print(f"{'' if number else who:<{WHO}}{line}", flush=True)
 
@@ -104,7 +106,8 @@ class Scene:
     def refused(self, who: str, pod: StandInPod, reason: str, text: str) -> None:
         """The pod must stand at `reason`, with `text` in its message, and no container of it may run."""
         status: Status = pod.status
-        say(who, f"{pod.name}: {status.phase}, {status.reason}: {status.message}")
+        pending = "Pending, " if status.phase == "Pending" else ""
+        say(who, f"{pod.name}: {pending}{status.reason}: {status.message}")
         self.record["refusals"].append(
             {"pod": pod.name, "phase": status.phase, "reason": status.reason, "message": status.message}
         )

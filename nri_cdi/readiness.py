@@ -10,7 +10,6 @@ that several runtimes on one machine are kept apart.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -20,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nri_cdi.digest import digest
 from nri_cdi.ttrpc import AnswerReceived, CallReceived, Code, Connection, ProtocolError, Role, unimplemented
 
 SERVICE: Final = "nri_cdi.v1.Readiness"
@@ -41,7 +41,7 @@ class Slots:
 
     @property
     def _tag(self) -> str:
-        return hashlib.sha256(os.path.realpath(self.nri_socket).encode()).hexdigest()[:12]
+        return digest(os.path.realpath(self.nri_socket))
 
     def path(self, index: str, name: str, suffix: str) -> pathlib.Path:
         """The file of one slot: `suffix` is `sock` or `lock`."""

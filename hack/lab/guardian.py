@@ -1,17 +1,18 @@
 """The process that holds a sandbox and cleans up after it: `guardian.py NAME`, started by `lab.sandbox`.
 
-It makes a PID and a mount namespace, says `ready PID` (the sandbox's init, as seen from outside) on standard output and then
-waits for the end of its standard input, which only the owner holds. That end comes however the owner ends, SIGKILL included. Then
-the guardian kills the init, which ends everything in the PID namespace, shims and containers too; the mounts go
-with the mount namespace; and what namespaces do not take along, the cgroups named NAME, is removed here. If the guardian itself is killed, the
-kernel kills the init.
+It makes a PID and a mount namespace, says `ready PID` (the sandbox's init, as seen from outside) on standard output
+and then waits for the end of its standard input, which only the owner holds. That end comes however the owner ends,
+SIGKILL included. Then the guardian kills the init, which ends everything in the PID namespace, shims and containers
+too; the mounts go with the mount namespace; and what namespaces do not take along, the cgroups named NAME, is
+removed here. If the guardian itself is killed, the kernel kills the init.
 
-It runs in a session of its own, so that a signal to the owner's process group or terminal does not reach it. Standard library only: it must
-start fast, and must not depend on what the owner has installed or broken.
+It runs in a session of its own, so that a signal to the owner's process group or terminal does not reach it.
+Standard library only: it must start fast, and must not depend on what the owner has installed or broken.
 
-The sandbox's file system is a tmpfs with the machine's top-level directories bound into it, so programs and checkouts are as they are outside. Private
-are /dev, /etc, /opt, /var/lib and /var/log (overlays: what is there shows through, what is written stays inside), /run, /mock, /var/lib/containerd
-(empty) and /proc (of the PID namespace); /etc/cdi and /var/lib/kubelet start empty whatever the machine has there.
+The sandbox's file system is a tmpfs with the machine's top-level directories bound into it, so programs and
+checkouts are as they are outside. Private are /dev, /etc, /opt, /var/lib and /var/log (overlays: what is there shows
+through, what is written stays inside), /run, /mock, /var/lib/containerd (empty) and /proc (of the PID namespace);
+/etc/cdi and /var/lib/kubelet start empty whatever the machine has there.
 """
 
 from __future__ import annotations

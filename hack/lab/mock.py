@@ -1,7 +1,8 @@
 """Devices without hardware: what a vendor's driver and its CDI spec would bring, in files.
 
-Device N is a character device with major 89, which has no driver here. That makes it a proof of access: opening it gives ENXIO ("No such device or
-address") where the device cgroup lets the open through to the (absent) driver, and EPERM ("Operation not permitted") where it does not.
+Device N is a character device with major 89, which has no driver here. That makes it a proof of access: opening it
+gives ENXIO ("No such device or address") where the device cgroup lets the open through to the (absent) driver, and
+EPERM ("Operation not permitted") where it does not.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
         container.spec(), container.exec("ls", "/dev")
         node.restart()                                       # containers live on
 
-Inside the sandbox everything is where the defaults have it: /run/containerd/containerd.sock, /run/nri/nri.sock, /etc/cdi. From outside the same
-files are at `node.path(...)`.
+Inside the sandbox everything is where the defaults have it: /run/containerd/containerd.sock, /run/nri/nri.sock,
+/etc/cdi. From outside the same files are at `node.path(...)`.
 """
 
 from __future__ import annotations

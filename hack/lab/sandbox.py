@@ -5,8 +5,8 @@
         sandbox.run("ls", "/etc/cdi")
         agent = sandbox.popen([sys.executable, "-m", "nri_cdi", "run"], log="/var/log/agent.log")
 
-Inside, /dev, /etc, /opt, /run, /var/lib, /var/log and /mock are private (see `lab.guardian`, which holds the sandbox); everything else is the
-machine's own. Nothing is left when it ends, however its owner ends.
+Inside, /dev, /etc, /opt, /run, /var/lib, /var/log and /mock are private (see `lab.guardian`, which holds the
+sandbox); everything else is the machine's own. Nothing is left when it ends, however its owner ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The rest of a kubelet around `FakeKubelet`: a pod's way from its request for devices to its running container.
 
-The way is the kubelet's (pkg/kubelet, 1.34): schedule, Allocate, RunPodSandbox, then for each try PreStartContainer, CreateContainer, StartContainer. Allocate's
-answer goes into CRI as the kubelet puts it there, and is kept for the pod's life: later tries use it again. What the kubelet tries again is tried
-again here, sooner.
+The way is the kubelet's (pkg/kubelet, 1.34): schedule, Allocate, RunPodSandbox, then for each try PreStartContainer,
+CreateContainer, StartContainer. Allocate's answer goes into CRI as the kubelet puts it there, and is kept for the
+pod's life: later tries use it again. What the kubelet tries again is tried again here, sooner.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Status:
     """Where a pod stands: what `kubectl get pod` and the pod's latest event would say."""
 
     phase: str
-    """Pending, Running or Failed."""
+    """Pending, Running or Failed. A pod whose container failed to start is Running already, with a `reason`: so says the kubelet."""
 
     reason: str = ""
     """Why it does not run: Unschedulable, CreateContainerError, ..."""
@@ -41,7 +41,7 @@ class Status:
     @property
     def running(self) -> bool:
         """Whether the container runs."""
-        return self.phase == "Running"
+        return self.phase == "Running" and not self.reason
 
 
 def container_config(answer: ContainerAllocateResponse) -> api.ContainerConfig:
@@ -98,7 +98,7 @@ class StandInPod:
 
     def sync(self) -> Status:
         """Go as far towards a running container as one try of the kubelet goes. Returns the new `status`."""
-        if self.status.phase == "Pending" and self.admit():
+        if not self.status.running and self.status.phase != "Failed" and self.admit():
             self.status = self._start()
         return self.status
 
@@ -123,7 +123,7 @@ class StandInPod:
             container.start()
         except CriError as error:
             container.remove()
-            return Status("Pending", "RunContainerError", error.details)
+            return Status("Running", "RunContainerError", error.details)
         self.container = container
         return Status("Running")
 

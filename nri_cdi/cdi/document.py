@@ -125,6 +125,12 @@ def read(data: bytes) -> Content | None:
     return root
 
 
+def write(plain: object) -> str:
+    """Plain data as YAML, in block style, keys in their order."""
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def _compose(data: bytes) -> tuple[Content | None, bool]:
     """The tree, and whether it has aliases.
 

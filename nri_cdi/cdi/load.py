@@ -13,6 +13,7 @@ from nri_cdi.cdi.mapping import entries, fold
 from nri_cdi.cdi.model import Spec
 from nri_cdi.cdi.scalars import BadScalar
 from nri_cdi.cdi.validate import Fault, json_path, validate, warnings
+from nri_cdi.cdi.versions import minimum_version
 
 if TYPE_CHECKING:
     from nri_cdi.cdi.versions import Place
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a spec file turned out to be. `spec` counts only without `errors`; with some, it is what could be made out."""
+    """What a spec file turned out to be.
+
+    `spec` counts only without `errors`; with some, it is what could be made out. `least_version` is the cdiVersion that the features in
+    use need; empty if a field could not be read.
+    """
 
     spec: Spec
     errors: tuple[SpecError, ...]
-    warnings: tuple[SpecError, ...]
+    warnings: tuple[SpecError, ...] = ()
+    least_version: str = ""
 
 
 def load_spec(data: bytes, path: str) -> Examined:
@@ -44,12 +50,12 @@ def examine(data: bytes, path: str) -> Examined:
         root = document.read(data)
     except DocumentError as error:
         fault = SpecError(path, error.line, error.column, "", Rule.SYNTAX, None, error.message, error.hint)
-        return Examined(Spec("", ""), (fault,), ())
+        return Examined(Spec("", ""), (fault,))
     if root is None or _is_null(root):
         fault = SpecError(
             path, 0, 0, "", Rule.EMPTY, None, "no spec data in this file", "write a spec, or remove the file"
         )
-        return Examined(Spec("", ""), (fault,), ())
+        return Examined(Spec("", ""), (fault,))
     converter = Converter()
     spec = converter.spec(root)
     faults = converter.faults + _placed(validate(spec), root, converter.faults)
@@ -57,6 +63,7 @@ def examine(data: bytes, path: str) -> Examined:
         spec,
         tuple(_error(placed, path) for placed in faults),
         () if faults else tuple(_error(placed, path) for placed in _placed(warnings(spec), root, [])),
+        "" if converter.faults else minimum_version(spec),
     )
 
 

@@ -97,7 +97,8 @@ def _unreadable(path: str, message: str, hint: str) -> SpecError:
 
 
 def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    strerror = getattr(error, "strerror", None)
+    return strerror.lower() if strerror else str(error)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from nri_cdi.cdi import nearest
 from nri_cdi.cdi.edits import combine
-from nri_cdi.cdi.errors import InvalidName, SpecError, Unresolved, UnresolvedDevices, Why, listed
+from nri_cdi.cdi.errors import InvalidName, Rule, SpecError, Unresolved, UnresolvedDevices, Why, listed
 from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
 from nri_cdi.cdi.names import QualifiedName, parse_qualified_name
 
@@ -87,6 +87,20 @@ class Snapshot:
             _kinds=MappingProxyType({kind: tuple(files) for kind, files in kinds.items()}),
         )
 
+    def all_errors(self) -> Mapping[str, tuple[SpecError, ...]]:
+        """`errors`, and each conflict under every path that takes part in it; by path, sorted."""
+        errors = {path: list(faults) for path, faults in self.errors.items()}
+        for name, paths in self.conflicts.items():
+            for path in paths:
+                folder = path.rpartition("/")[0]
+                others = listed([other for other in paths if other != path and other.rpartition("/")[0] == folder])
+                message = f"the device {name} conflicts with its definition in {others}, so it does not resolve"
+                fault = SpecError(
+                    path, 0, 0, "", Rule.CONFLICT, name, message, "remove it from all but one of these files"
+                )
+                errors.setdefault(path, []).append(fault)
+        return {path: tuple(errors[path]) for path in sorted(errors)}
+
     def device(self, name: str) -> DeviceEntry | None:
         """The device of this qualified name, looked up as it stands; None if it does not resolve."""
         return self.devices.get(name)
@@ -124,14 +138,14 @@ class Snapshot:
         except InvalidName as error:
             return Unresolved(name, Why.INVALID_NAME, error.reason)
         if paths := self.conflicts.get(name):
-            reason = f"defined by {len(paths)} files of one directory, so none of them counts: {listed(paths)}; remove it from all but one"
+            reason = f"several files of one directory define it, so none of them counts: {listed(paths)}; remove it from all but one"
             return Unresolved(name, Why.CONFLICT, reason, paths)
-        suspects = tuple(file for file in self.rejected if file.kind in ("", parts.kind))
-        rejected = tuple(file.errors[0] for file in suspects)
-        if any(file.kind for file in suspects):
-            paths = tuple(file.path for file in suspects if file.kind)
+        if suspects := tuple(file for file in self.rejected if file.kind == parts.kind):
+            paths = tuple(file.path for file in suspects)
             reason = f"the spec file of its kind was rejected: {listed(paths)}; correct the file"
-            return Unresolved(name, Why.REJECTED_FILE, reason, paths, (), rejected)
+            return Unresolved(name, Why.REJECTED_FILE, reason, paths, (), tuple(file.errors[0] for file in suspects))
+        # A file so broken that its kind is unknown may have defined anything.
+        rejected = tuple(file.errors[0] for file in self.rejected if not file.kind)
         return self._absent(name, parts, rejected)
 
     def _absent(self, name: str, parts: QualifiedName, rejected: tuple[SpecError, ...]) -> Unresolved:
@@ -165,7 +179,7 @@ def _index(specs: Sequence[SpecFile]) -> tuple[dict[str, DeviceEntry], dict[str,
             name = f"{file.spec.kind}={device.name}"
             other = index.get(name)
             if other is not None and other.priority == file.priority:
-                conflicts.setdefault(name, {other.path: None})[file.path] = None
+                conflicts.setdefault(name, {}).update({other.path: None, file.path: None})
             else:
                 index[name] = DeviceEntry(name, file, device)
     for name in conflicts:

@@ -7,19 +7,16 @@ digests alone say which items must be there: nothing has to be resolved again, s
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 from typing import TYPE_CHECKING, Final
+
+from nri_cdi.digest import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .promise import Promise
     from .request import Hook, Mount, Node, Shown
-
-_DIGEST_BYTES: Final = 12
-"""96 bits: 16 characters an item, and no chance of meeting another by accident."""
 
 EMPTY: Final = "-"
 """The mark of an allocation whose devices promise nothing of their own."""
@@ -54,23 +51,17 @@ def _items(container: Shown) -> Iterator[str]:
 
 
 def _node(node: Node, access: Iterable[str]) -> str:
-    return _digest("node", node.path, node.type, node.major, node.minor, "".join(sorted(access)))
+    return digest("node", node.path, node.type, node.major, node.minor, "".join(sorted(access)))
 
 
 def _mount(mount: Mount) -> str:
-    return _digest("mount", mount.destination, mount.source, mount.type, *sorted(mount.options))
+    return digest("mount", mount.destination, mount.source, mount.type, *sorted(mount.options))
 
 
 def _variable(name: str, value: str) -> str:
-    return _digest("env", name, value)
+    return digest("env", name, value)
 
 
 def _hook(hook: Hook) -> str:
     timeout = "" if hook.timeout is None else hook.timeout
-    return _digest("hook", hook.kind, hook.path, timeout, len(hook.args), *hook.args, *hook.env)
-
-
-def _digest(*parts: object) -> str:
-    """A digest of the parts, 16 characters; parts are kept apart, so that `a`, `bc` and `ab`, `c` differ."""
-    data = "\0".join(str(part) for part in parts).encode(errors="surrogateescape")
-    return base64.urlsafe_b64encode(hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()).decode()
+    return digest("hook", hook.kind, hook.path, timeout, len(hook.args), *hook.args, *hook.env)

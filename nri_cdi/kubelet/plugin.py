@@ -129,7 +129,7 @@ class DevicePlugin:
             return Own.NO_DIRECTORY
         if self._listener is not None and (found.st_dev, found.st_ino) == self._listener.file:
             return Own.OURS
-        return Own.TAKEN if _accepts(self._path) else Own.GONE
+        return Own.TAKEN if connect_problem(self._path) is None else Own.GONE
 
     def bind(self) -> None:
         """Serve on a new socket and put it at the path, in the place of whatever is there. Raises CannotServe.
@@ -293,8 +293,8 @@ def _listen(listener: _Listener, path: pathlib.Path) -> None:
     _try_to_bind(path)
     listener.server.add_insecure_port(grpc_address(path))
     listener.server.start()
-    if not _accepts(path):
-        raise RuntimeError("the new socket does not accept connections")
+    if problem := connect_problem(path):
+        raise RuntimeError(f"nobody accepts connections on the new socket: {problem}")
     made = path.lstat()
     listener.file = (made.st_dev, made.st_ino)
 
@@ -306,11 +306,12 @@ def _try_to_bind(path: pathlib.Path) -> None:
     path.unlink()
 
 
-def _accepts(path: pathlib.Path) -> bool:
-    """Whether somebody accepts connections there; a full queue is somebody."""
+def connect_problem(path: pathlib.Path) -> str | None:
+    """Why nobody accepts a connection to the unix socket at `path` now, or None; a full queue is somebody."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)
-        return probe.connect_ex(os.fsencode(path)) in {0, errno.EAGAIN, errno.EINPROGRESS}
+        code = probe.connect_ex(os.fsencode(path))
+    return None if code in {0, errno.EAGAIN, errno.EINPROGRESS} else os.strerror(code)
 
 
 def _stop(listener: _Listener) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from nri_cdi.kubelet import api, standing
-from nri_cdi.kubelet.plugin import CannotServe, DevicePlugin, grpc_address, options
+from nri_cdi.kubelet.plugin import CannotServe, DevicePlugin, connect_problem, grpc_address, options
 from nri_cdi.kubelet.standing import Seen, SocketId, Standing, Step
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class Registration:
 
     def _call_register(self) -> str | None:
         """Call Register; None, or what went wrong."""
+        if problem := connect_problem(self._kubelet_socket):
+            return f"nobody serves there ({problem})"
         request = api.RegisterRequest(
             version=VERSION, endpoint=self._plugin.path.name, resource_name=self._plugin.name, options=options()
         )

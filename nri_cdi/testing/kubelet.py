@@ -293,7 +293,7 @@ class FakeKubelet:
                 f'requested API version "{request.version}" is not supported by kubelet. '
                 f'Supported version is ["{VERSION}"]'
             )
-        if not _is_extended(resource):
+        if not is_extended(resource):
             raise _Refused(f'the ResourceName "{resource}" is invalid')
         with self._changed:
             before = self._clients.get(resource)
@@ -343,7 +343,7 @@ class FakeKubelet:
         return set(list(dict.fromkeys([*hint, *available]))[:count])
 
 
-def _is_extended(name: str) -> bool:
+def is_extended(name: str) -> bool:
     """Whether Kubernetes takes a name for that of an extended resource (pkg/apis/core/v1/helper)."""
     return "kubernetes.io/" not in name and not name.startswith("requests.") and bool(_EXTENDED.fullmatch(name))
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import cri_api as api
 from lab import mock
+from lab.config import native_cdi_always
 from lab.cri import CriError
 from lab.trouble import LabError
 
@@ -29,11 +30,15 @@ def test_the_node_is_of_the_series_that_was_asked_for(node: Node) -> None:
     assert node.cri.version().runtime_version.lstrip("v").startswith(f"{node.series}.")
 
 
-def test_the_runtimes_own_cdi_is_off(node: Node) -> None:
+def test_the_runtimes_own_cdi_is_off_or_has_no_specs(node: Node) -> None:
     mock.create(node.path("/"))
-    container = node.pod().container(annotations={"cdi.k8s.io/x": mock.name(1)}).start()
-    assert container.sh("ls /dev/mock")[0] != 0
-    assert "enable_cdi = false" in node.config_text
+    key = {"cdi.k8s.io/x": mock.name(1)}
+    if native_cdi_always(node.series):
+        with pytest.raises(CriError, match="unresolvable CDI devices"):
+            node.pod().container(annotations=key)
+    else:
+        assert node.pod().container(annotations=key).start().sh("ls /dev/mock")[0] != 0
+        assert "enable_cdi = false" in node.config_text
 
 
 def test_containers_live_on_over_a_restart_and_a_crash_of_containerd(node: Node) -> None:

@@ -1,0 +1,472 @@
+"""The kubelet half against a kubelet, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from nri_cdi.kubelet import api, registration
+from nri_cdi.kubelet.inventory import Resource
+from nri_cdi.kubelet.plugin import CHECKS, Answers, CannotServe, DevicePlugin
+from nri_cdi.kubelet.registration import Registration
+from nri_cdi.kubelet.service import KubeletHalf
+from nri_cdi.testing.kubelet import FakeKubelet, PreStartError
+from nri_cdi.testing.plugin_client import PluginClient, PluginError, address
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from nri_cdi.kubelet.plugin import Ready
+
+GPU, NIC = "device.example.com/gpu", "vendor.com/nic"
+GPU_SOCKET = "nri-cdi_device.example.com_gpu.sock"
+SOON = 20.0
+
+
+@dataclass(frozen=True)
+class Specs:
+    """The names of a snapshot."""
+
+    devices: Mapping[str, object]
+    conflicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    errors: Mapping[str, object] = field(default_factory=dict)
+
+
+def specs(gpus: int, nics: int = 0) -> Specs:
+    return Specs({f"{GPU}=device_{i}": None for i in range(gpus)} | {f"{NIC}=nic{i}": None for i in range(nics)})
+
+
+class Fatal(list[str]):
+    """What `fatal` was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = threading.Event()
+
+    def __call__(self, reason: str) -> None:
+        self.append(reason)
+        self.told.set()
+
+
+class Log(logging.Handler):
+    """What is logged, and waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._changed = threading.Condition()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._changed:
+            self.lines.append(record.getMessage())
+            self._changed.notify_all()
+
+    def count(self, words: str) -> int:
+        return sum(words in line for line in self.lines)
+
+    def wait_for(self, words: str, count: int = 1) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.count(words) >= count, SOON), self.lines
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    handler = Log()
+    logger = logging.getLogger("nri_cdi.kubelet")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def make(device_plugins: pathlib.Path) -> Iterator[Callable[..., KubeletHalf]]:
+    """Makes halves and stops them in the end; none of their threads may have ended on its own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            gpus: int = 8, nics: int = 0, kinds: Sequence[str] = (GPU,), ready: Ready = lambda _: None
+        ) -> KubeletHalf:
+            fatal = Fatal()
+            half = KubeletHalf(kinds, device_plugins, prefix="cdi.k8s.io/", guard=True, ready=ready, fatal=fatal)
+            stack.callback(lambda: pytest.fail(str(fatal)) if fatal else None)
+            stack.callback(half.stop)
+            half.update(specs(gpus, nics))
+            half.start()
+            return half
+
+        yield make
+
+
+@pytest.fixture
+def kubelet(device_plugins: pathlib.Path) -> Iterator[FakeKubelet]:
+    with FakeKubelet(device_plugins) as kubelet:
+        yield kubelet
+
+
+def has(kubelet: FakeKubelet, count: int, resource: str = GPU) -> None:
+    """Waits until the resource has so many allocatable devices."""
+    kubelet.wait_for(lambda: kubelet.allocatable(resource) == count, SOON)
+
+
+def test_devices_are_advertised_allocated_and_started(make: Callable[..., KubeletHalf], kubelet: FakeKubelet) -> None:
+    asked: list[tuple[str, ...]] = []
+    half = make(ready=asked.append)
+    has(kubelet, 8)
+    ids, response = kubelet.allocate(GPU, 4)
+    assert ids == ("device_0", "device_1", "device_2", "device_3")
+    ((key, value),) = response.annotations.items()
+    assert key.startswith("cdi.k8s.io/nri-cdi.v1_")
+    assert value == ",".join(f"{GPU}={device}" for device in ids)
+    assert [mount.host_path for mount in response.mounts] == ["/dev/null", "/dev/null"]
+    kubelet.prestart(GPU, ids)
+    assert asked == [tuple(f"{GPU}={device}" for device in ids)]
+    assert half.registered == {GPU: True}
+    assert repr(half) == f"<KubeletHalf {GPU}: 1 registered>"
+
+
+def test_the_kubelet_can_dial_the_socket_while_register_waits(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet
+) -> None:
+    make()
+    has(kubelet, 8)
+    (registered,) = kubelet.registrations
+    assert (registered.resource, registered.endpoint, registered.version, registered.refusal) == (
+        GPU,
+        GPU_SOCKET,
+        "v1beta1",
+        None,
+    )
+
+
+def test_each_new_snapshot_reaches_the_kubelet_and_a_device_that_vanished_is_unhealthy(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, log: Log
+) -> None:
+    half = make(gpus=3)
+    has(kubelet, 3)
+    half.update(specs(2))
+    has(kubelet, 2)
+    assert kubelet.devices(GPU) == {"device_0": True, "device_1": True, "device_2": False}
+    half.update(specs(2))
+    half.update(specs(12))
+    has(kubelet, 12)
+    assert list(kubelet.devices(GPU)) == [f"device_{i}" for i in range(12)]
+    assert log.count("unhealthy: device_2") == 1
+
+
+def test_two_resources_are_registered_apart_and_their_keys_differ(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet
+) -> None:
+    make(gpus=2, nics=3, kinds=[GPU, NIC])
+    has(kubelet, 2)
+    has(kubelet, 3, NIC)
+    answers = [kubelet.allocate(GPU, 1), kubelet.allocate(NIC, 2), kubelet.allocate(GPU, 1)]
+    keys = [key for answer in answers for key in answer.response.annotations]
+    assert len(set(keys)) == 3
+    assert answers[1].response.annotations[keys[1]] == f"{NIC}=nic0,{NIC}=nic1"
+
+
+def test_a_kubelet_that_comes_later_is_found(
+    make: Callable[..., KubeletHalf], device_plugins: pathlib.Path, log: Log
+) -> None:
+    make()
+    log.wait_for("waiting for the kubelet")
+    with FakeKubelet(device_plugins) as kubelet:
+        has(kubelet, 8)
+    assert log.count("waiting for the kubelet") == 1
+
+
+def test_a_directory_that_is_made_later_is_found(device_plugins: pathlib.Path, log: Log) -> None:
+    directory, fatal = device_plugins / "device-plugins", Fatal()
+    half = KubeletHalf([GPU], directory, prefix="x/", guard=False, ready=lambda _: None, fatal=fatal)
+    half.update(specs(1))
+    half.start()
+    log.wait_for(f"{directory} does not exist: waiting for the kubelet to make it (is --kubelet-dir right?)")
+    directory.mkdir()
+    with FakeKubelet(directory) as kubelet:
+        has(kubelet, 1)
+        half.stop()
+    assert not fatal
+
+
+def test_a_kubelet_that_restarts_is_registered_with_again_on_a_new_socket(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path
+) -> None:
+    make()
+    has(kubelet, 8)
+    before = (device_plugins / GPU_SOCKET).lstat()
+    ids = kubelet.allocate(GPU, 2).ids
+    for _ in range(3):
+        kubelet.restart()
+        assert kubelet.allocatable(GPU) == 0
+        has(kubelet, 8)
+    after = (device_plugins / GPU_SOCKET).lstat()
+    assert (before.st_ino, before.st_ctime_ns) != (after.st_ino, after.st_ctime_ns)
+    assert kubelet.in_use(GPU) == set(ids)
+    assert kubelet.allocate(GPU, 1).ids == ("device_2",)
+
+
+def test_a_kubelet_that_is_down_for_a_while_is_waited_for_and_said_once(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, log: Log
+) -> None:
+    make()
+    has(kubelet, 8)
+    kubelet.stop()
+    log.wait_for("kubelet.sock: nobody serves there (Connection refused); trying again")
+    kubelet.restart()
+    has(kubelet, 8)
+    assert log.count("not registered with the kubelet") == 1
+
+
+def test_the_older_instance_of_a_resource_ends_and_the_newer_registers_again(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path, log: Log
+) -> None:
+    older = make(gpus=8)
+    has(kubelet, 8)
+    make(gpus=5)
+    kubelet.wait_for(lambda: kubelet.capacity(GPU) == 5, SOON)
+    log.wait_for("another instance serves this resource now")
+    older.stop()
+    log.wait_for("registered with the kubelet: the kubelet ended ListAndWatch")
+    has(kubelet, 5)
+    assert (device_plugins / GPU_SOCKET).is_socket()
+    assert kubelet.allocate(GPU, 1).ids == ("device_0",)
+
+
+def test_the_newer_instance_ends_and_the_older_takes_its_place_again(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, log: Log
+) -> None:
+    make(gpus=8)
+    has(kubelet, 8)
+    newer = make(gpus=5)
+    kubelet.wait_for(lambda: kubelet.capacity(GPU) == 5, SOON)
+    log.wait_for("another instance serves this resource now")
+    newer.stop()
+    has(kubelet, 8)
+    assert kubelet.allocate(GPU, 6).ids[-1] == "device_5"
+
+
+def test_another_plugin_that_had_our_resource_ends_and_we_register_again(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path, log: Log
+) -> None:
+    other = DevicePlugin(
+        Resource("other.com/x", GPU), device_plugins, Answers("x/", guard=False, ready=lambda _: None), lambda: None
+    )
+    other.bind()
+    with grpc.insecure_channel(address(device_plugins / "kubelet.sock")) as channel:
+        channel.unary_unary(
+            "/v1beta1.Registration/Register", api.RegisterRequest.SerializeToString, api.Empty.FromString
+        )(api.RegisterRequest(version="v1beta1", endpoint=other.path.name, resource_name=GPU), timeout=SOON)
+    kubelet.wait_for(lambda: kubelet.streams(GPU) == 1, SOON)
+    make()
+    has(kubelet, 8)
+    other.close()
+    log.wait_for("registered with the kubelet: the kubelet ended ListAndWatch")
+    has(kubelet, 8)
+    kubelet.wait_for(lambda: kubelet.streams(GPU) == 1, SOON)
+
+
+def test_a_socket_that_somebody_removed_is_made_again_and_nothing_was_missed_meanwhile(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path, log: Log
+) -> None:
+    half = make()
+    has(kubelet, 8)
+    (device_plugins / GPU_SOCKET).unlink()
+    kubelet.wait_for(lambda: len(kubelet.registrations) == 2, SOON)
+    log.wait_for("our socket is not there")
+    kubelet.wait_for(
+        lambda: kubelet.streams(GPU) == 2, SOON
+    )  # the old connection is not cut: Allocate may come over it
+    assert (device_plugins / GPU_SOCKET).is_socket()
+    half.update(specs(9))
+    has(kubelet, 9)
+    assert kubelet.allocate(GPU, 1).ids == ("device_0",)
+
+
+def test_a_dead_socket_that_a_killed_instance_left_is_replaced(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(device_plugins / GPU_SOCKET))
+    make()
+    has(kubelet, 8)
+
+
+def test_a_refused_registration_is_said_once_and_tried_again(
+    kubelet: FakeKubelet, device_plugins: pathlib.Path, log: Log
+) -> None:
+    wake, fatal = threading.Event(), Fatal()
+    answers = Answers("x/", guard=False, ready=lambda _: None)
+    plugin = DevicePlugin(Resource("gpu", "gpu"), device_plugins, answers, wake.set)
+    register = Registration(plugin, device_plugins / "kubelet.sock", wake, fatal)
+    register.start()
+    kubelet.wait_for(lambda: len(kubelet.registrations) >= 3, SOON)
+    register.stop()
+    plugin.close()
+    assert [line for line in log.lines if "not registered" in line] == [
+        (
+            f"gpu: not registered with the kubelet at {device_plugins}/kubelet.sock: "
+            'the ResourceName "gpu" is invalid (UNKNOWN); trying again'
+        )
+    ]
+    assert not fatal
+
+
+def test_stopping_removes_our_sockets_and_all_threads_within_a_second_also_in_the_middle_of_register(
+    make: Callable[..., KubeletHalf], device_plugins: pathlib.Path
+) -> None:
+    threads = set(threading.enumerate())
+    with socket.socket(socket.AF_UNIX) as silent:  # it accepts and never answers
+        silent.bind(str(device_plugins / "kubelet.sock"))
+        silent.listen()
+        half = make(nics=1, kinds=[GPU, NIC])
+        connections = [silent.accept()[0] for _ in range(2)]
+        began = time.monotonic()
+        half.stop()
+        assert time.monotonic() - began < 1.0
+        for connection in connections:
+            connection.close()
+    assert [path.name for path in device_plugins.iterdir()] == ["kubelet.sock"]
+    left = [thread for thread in threading.enumerate() if thread not in threads and "registration" in thread.name]
+    assert left == []
+
+
+def test_a_registration_thread_that_ends_tells_why(
+    kubelet: FakeKubelet,  # noqa: ARG001  # it serves
+    device_plugins: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(path: pathlib.Path) -> None:
+        raise PermissionError(f"no look at {path.name}")
+
+    monkeypatch.setattr(registration, "socket_id", broken)
+    fatal = Fatal()
+    half = KubeletHalf([GPU], device_plugins, prefix="x/", guard=True, ready=lambda _: None, fatal=fatal)
+    half.update(specs(1))
+    half.start()
+    assert fatal.told.wait(SOON)
+    half.stop()
+    assert fatal == [f"the registration of {GPU} ended: PermissionError: no look at kubelet.sock"]
+
+
+def test_a_directory_that_refuses_our_socket_is_said_with_the_reason_and_tried_again(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path, log: Log
+) -> None:
+    obstacle = device_plugins / GPU_SOCKET
+    obstacle.mkdir()
+    make()
+    log.wait_for(f"cannot serve on {obstacle}: Is a directory; trying again")
+    obstacle.rmdir()
+    has(kubelet, 8)
+    assert log.count("Is a directory") == 1
+
+
+def test_starting_before_the_first_snapshot_is_misuse(device_plugins: pathlib.Path) -> None:
+    half = KubeletHalf([GPU], device_plugins, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal())
+    with pytest.raises(RuntimeError, match="before update"):
+        half.start()
+    half.stop()
+
+
+def test_kinds_that_kubernetes_refuses_are_all_named_at_once(device_plugins: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=r"'Vendor\.com/gpu'.*'gpu'"):
+        KubeletHalf(
+            ["Vendor.com/gpu", GPU, "gpu"], device_plugins, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal()
+        )
+
+
+def test_a_directory_too_long_for_a_socket_is_an_error_that_says_what_to_do(device_plugins: pathlib.Path) -> None:
+    deep = device_plugins / ("d" * 90)
+    with pytest.raises(CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: choose a shorter"):
+        KubeletHalf([GPU], deep, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal())
+
+
+@pytest.fixture
+def client(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path
+) -> Iterator[PluginClient]:
+    """A connection to a plugin whose check raises for device_1 and refuses device_2."""
+
+    def ready(names: tuple[str, ...]) -> str | None:
+        if f"{GPU}=device_1" in names:
+            raise ConnectionError("nobody there")
+        return "device_2 is not in /etc/cdi: install its spec" if f"{GPU}=device_2" in names else None
+
+    make(ready=ready)
+    has(kubelet, 8)
+    client = PluginClient.dial(GPU, device_plugins / GPU_SOCKET, SOON)
+    yield client
+    client.close()
+
+
+def test_allocate_promises_ids_that_nobody_knows_by_their_qualified_names(client: PluginClient) -> None:
+    for ids in (["nosuch"], ["a b", "é", "", "d" * 70], ["device_0", "nosuch"]):
+        response = client.allocate(ids, SOON)
+        (value,) = response.annotations.values()
+        assert set(value.split(",")) == {f"{GPU}={device}" for device in ids}
+        assert len(response.mounts) == 2
+
+
+def test_a_refused_start_is_said_verbatim(kubelet: FakeKubelet, client: PluginClient) -> None:
+    client.pre_start(["device_0"], SOON)
+    with pytest.raises(PluginError) as refused:
+        client.pre_start(["device_2"], SOON)
+    assert (
+        str(refused.value)
+        == "rpc error: code = FailedPrecondition desc = device_2 is not in /etc/cdi: install its spec"
+    )
+    with pytest.raises(
+        PreStartError,
+        match=r"rpc error: code = FailedPrecondition desc = device_2 is not in /etc/cdi: install its spec$",
+    ):
+        kubelet.prestart(GPU, ["device_2"])
+
+
+def test_a_check_that_breaks_refuses_the_start_with_what_broke(client: PluginClient, log: Log) -> None:
+    with pytest.raises(PluginError) as refused:
+        client.pre_start(["device_1"], SOON)
+    assert str(refused.value) == (
+        "rpc error: code = FailedPrecondition desc = nri-cdi could not check the devices "
+        f"{GPU}=device_1: ConnectionError: nobody there"
+    )
+    assert log.count("the check before a container's start failed") == 1
+
+
+def test_checks_that_all_hang_delay_neither_allocate_nor_the_list(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path
+) -> None:
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def ready(_: tuple[str, ...]) -> str | None:
+        begun.release()
+        release.wait(SOON)
+        return None
+
+    half = make(ready=ready)
+    has(kubelet, 8)
+    client = PluginClient.dial(GPU, device_plugins / GPU_SOCKET, SOON)
+    with ThreadPoolExecutor(CHECKS) as pool:
+        hanging = [pool.submit(client.pre_start, ["device_0"], SOON) for _ in range(CHECKS)]
+        assert all(begun.acquire(timeout=SOON) for _ in range(CHECKS))
+        with pytest.raises(
+            PluginError, match=f"code = Unavailable desc = nri-cdi checks {CHECKS} other containers now"
+        ):
+            client.pre_start(["device_0"], SOON)
+        kubelet.allocate(GPU, 1)
+        half.update(specs(9))
+        has(kubelet, 9)
+        release.set()
+        assert [check.result(SOON) for check in hanging] == [None] * CHECKS
+    client.close()
