@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nri_cdi.allocation import GUARD_SOURCE, guard_destinations, key_name
-from nri_cdi.cdi.names import parse_qualified_name
+from nri_cdi.cdi import parse_qualified_name
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.order import natural
 
@@ -60,7 +60,7 @@ def allocate_names(
 ) -> dict[str, Allocation]:
     """The allocations that the qualified `names` get, by resource, in the order in which the resources are first named.
 
-    `random_id` is called once for each resource. Raises `nri_cdi.cdi.errors.InvalidName` for a name that is not qualified.
+    `random_id` is called once for each resource. Raises `nri_cdi.cdi.InvalidName` for a name that is not qualified.
     """
     ids: dict[str, list[str]] = {}
     for text in names:

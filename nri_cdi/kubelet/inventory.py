@@ -125,22 +125,33 @@ def _gone(snapshot: SpecNames) -> str:
     return reason
 
 
-def changes(previous: tuple[Resource, ...], present: tuple[Resource, ...]) -> tuple[str, ...]:
-    """What an operator should read about the step from one inventory to the next, a sentence each; nothing for no change."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line for the log, and whether it asks for somebody's attention."""
+
+    text: str
+    alarming: bool = False
+
+
+def changes(previous: tuple[Resource, ...], present: tuple[Resource, ...]) -> tuple[Change, ...]:
+    """What an operator should read about the step from one inventory to the next; nothing for no change."""
     before = {resource.kind: resource for resource in previous}
-    said: list[str] = []
+    said: list[Change] = []
     for resource in present:
         old = before.get(resource.kind)
         if old == resource:
             continue
         healthy = sum(device.healthy for device in resource.devices)
-        said.append(f"{resource.name}: {len(resource.devices)} devices, {healthy} healthy")
+        said.append(Change(f"{resource.name}: {len(resource.devices)} devices, {healthy} healthy"))
         known = set(old.devices) if old else set()
         unhealthy: dict[str, list[str]] = {}
         for device in resource.devices:
             if not device.healthy and device not in known:
                 unhealthy.setdefault(device.reason, []).append(device.id)
-        said += [f"{resource.name}: unhealthy: {_some(ids)}: {reason}" for reason, ids in unhealthy.items()]
+        said += [
+            Change(f"{resource.name}: unhealthy: {_some(ids)}: {reason}", alarming=True)
+            for reason, ids in unhealthy.items()
+        ]
     return tuple(said)
 
 

@@ -95,7 +95,7 @@ class Registration:
             self._say(logging.ERROR, f"{error}; trying again")
             return
         self._standing = standing.bound(self._standing)
-        self._say(logging.INFO, f"serving on {self._plugin.path}" + (f": {why}" if why else ""))
+        self._say(logging.INFO, f"serving on {self._plugin.path}" + (f" ({why})" if why else ""))
 
     def _register(self, seen: Seen, why: str) -> None:
         problem = self._call_register()
@@ -103,7 +103,7 @@ class Registration:
             return
         if problem is None:
             self._standing = standing.registered(self._standing, seen, time.monotonic())
-            self._say(logging.INFO, f"registered with the kubelet: {self._filled(why)}")
+            self._say(logging.INFO, f"registered with the kubelet ({why})")
         else:
             self._standing = standing.refused(self._standing, seen, time.monotonic())
             self._say(

@@ -73,8 +73,8 @@ class KubeletHalf:
     def update(self, snapshot: SpecNames) -> None:
         """Take the devices of a new snapshot."""
         present = inventory(snapshot, self._kinds, self._inventory)
-        for sentence in changes(self._inventory, present):
-            _log.info("%s", sentence)
+        for change in changes(self._inventory, present):
+            _log.log(logging.WARNING if change.alarming else logging.INFO, "%s", change.text)
         self._inventory = present
         for resource in present:
             self._plugins[resource.kind].update(resource)

@@ -34,11 +34,12 @@ BIND_RETRY: Final = 0.2
 ABSENT = "{socket} is not there: waiting for the kubelet"
 NO_DIRECTORY = "{directory} does not exist: waiting for the kubelet to make it (is --kubelet-dir right?)"
 TAKEN = "another instance serves this resource now at {path}: standing by until it ends"
-NEW_KUBELET = "the kubelet's socket is new"
-STREAM_ENDED = "the kubelet ended ListAndWatch"
-NO_STREAM = "the kubelet did not call ListAndWatch after the last registration"
-LOST_SOCKET = "our socket is not there"
-AGAIN = "trying again"
+NEW_SOCKET = "our socket is new"
+NEW_KUBELET = "its socket is new"
+STREAM_ENDED = "it had ended ListAndWatch"
+NO_STREAM = "it had not called ListAndWatch"
+LOST_SOCKET = "the old socket is gone"
+AGAIN = "after an attempt that failed"
 
 SocketId: TypeAlias = tuple[int, int, int]
 """What tells one socket file from another at the same path: device, inode, change time in nanoseconds."""
@@ -103,7 +104,7 @@ class Step(enum.Enum):
 class Decision:
     """The next step, why, and the moment to look again at the latest if it is to wait (None: whenever the rim polls).
 
-    `why` is a sentence for the log, with {socket}, {path} and {directory} to be filled in; empty when all is well.
+    `why` is for the log, with {socket}, {path} and {directory} to be filled in; empty when all is well.
     """
 
     step: Step
@@ -122,7 +123,7 @@ def decide(standing: Standing, seen: Seen, now: float) -> Decision:
     if seen.kubelet is None:
         return Decision(Step.WAIT, ABSENT)
     if seen.kubelet != standing.tried:
-        return Decision(Step.REGISTER, NEW_KUBELET)
+        return Decision(Step.REGISTER, NEW_KUBELET if standing.tried else NEW_SOCKET)
     if not standing.registered:
         return _at(standing.not_before, now, Step.REGISTER, AGAIN)
     if seen.streams.ended > standing.streams_ended:

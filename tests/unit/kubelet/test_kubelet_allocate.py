@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import pathlib
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nri_cdi
 from nri_cdi.allocation import guarded_key_name, own_key_name
-from nri_cdi.cdi.errors import InvalidName
+from nri_cdi.cdi import InvalidName
 from nri_cdi.kubelet.allocate import Allocation, Mount, allocate, allocate_names, to_plain, to_response
 
 GPU = "device.example.com/gpu"
@@ -93,3 +97,10 @@ def test_names_are_grouped_by_resource_and_each_resource_has_a_key_of_its_own() 
 def test_a_name_that_is_not_qualified_is_an_error() -> None:
     with pytest.raises(InvalidName):
         allocate_names(["device_0"], prefix=PREFIX, random_id=lambda: ID, guard=True)
+
+
+def test_the_answer_can_be_computed_where_grpc_and_yaml_are_not_installed() -> None:
+    code = "import sys; import nri_cdi.kubelet.allocate, nri_cdi.kubelet.inventory; sys.exit('grpc' in sys.modules or 'yaml' in sys.modules)"
+    root = pathlib.Path(nri_cdi.__file__).parent.parent
+    child = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)  # noqa: S603  # our own words
+    assert child.returncode == 0

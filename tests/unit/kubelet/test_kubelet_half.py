@@ -239,7 +239,7 @@ def test_the_older_instance_of_a_resource_ends_and_the_newer_registers_again(
     kubelet.wait_for(lambda: kubelet.capacity(GPU) == 5, SOON)
     log.wait_for("another instance serves this resource now")
     older.stop()
-    log.wait_for("registered with the kubelet: the kubelet ended ListAndWatch")
+    log.wait_for("registered with the kubelet (it had ended ListAndWatch)")
     has(kubelet, 5)
     assert (device_plugins / GPU_SOCKET).is_socket()
     assert kubelet.allocate(GPU, 1).ids == ("device_0",)
@@ -273,7 +273,7 @@ def test_another_plugin_that_had_our_resource_ends_and_we_register_again(
     make()
     has(kubelet, 8)
     other.close()
-    log.wait_for("registered with the kubelet: the kubelet ended ListAndWatch")
+    log.wait_for("registered with the kubelet (it had ended ListAndWatch)")
     has(kubelet, 8)
     kubelet.wait_for(lambda: kubelet.streams(GPU) == 1, SOON)
 
@@ -285,7 +285,9 @@ def test_a_socket_that_somebody_removed_is_made_again_and_nothing_was_missed_mea
     has(kubelet, 8)
     (device_plugins / GPU_SOCKET).unlink()
     kubelet.wait_for(lambda: len(kubelet.registrations) == 2, SOON)
-    log.wait_for("our socket is not there")
+    log.wait_for("serving on", 2)
+    log.wait_for("(the old socket is gone)")
+    log.wait_for("registered with the kubelet (our socket is new)", 2)
     kubelet.wait_for(
         lambda: kubelet.streams(GPU) == 2, SOON
     )  # the old connection is not cut: Allocate may come over it

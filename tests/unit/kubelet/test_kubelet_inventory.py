@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nri_cdi.cdi import Snapshot, scan_directories
 from nri_cdi.kubelet.inventory import (
+    Change,
     Device,
     Resource,
     changes,
@@ -17,6 +20,7 @@ from nri_cdi.kubelet.inventory import (
 )
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Mapping, Sequence
 
 GPU, NIC = "device.example.com/gpu", "vendor.com/nic"
@@ -167,13 +171,39 @@ def test_what_changed_is_said_once_and_unhealthy_devices_are_gathered_by_reason(
     names = tuple(f"{GPU}=device_{i}" for i in range(7))
     first = inventory(Specs(names), [GPU])
     second = inventory(Specs(), [GPU], first)
-    assert changes((), first) == (f"{GPU}: 7 devices, 7 healthy",)
+    assert changes((), first) == (Change(f"{GPU}: 7 devices, 7 healthy"),)
     assert changes(first, first) == ()
     assert changes(first, second) == (
-        f"{GPU}: 7 devices, 0 healthy",
-        (
+        Change(f"{GPU}: 7 devices, 0 healthy"),
+        Change(
             f"{GPU}: unhealthy: device_0, device_1, device_2, device_3, device_4 and 2 more: "
-            "no valid CDI spec of this node defines it any more"
+            "no valid CDI spec of this node defines it any more",
+            alarming=True,
         ),
     )
-    assert changes(second, first) == (f"{GPU}: 7 devices, 7 healthy",)
+    assert changes(second, first) == (Change(f"{GPU}: 7 devices, 7 healthy"),)
+
+
+def test_real_spec_files_become_devices_conflicts_and_reasons(tmp_path: pathlib.Path) -> None:
+    def spec(*names: str) -> str:
+        devices = [{"name": name, "containerEdits": {"env": [f"X={name}"]}} for name in names]
+        return json.dumps({"cdiVersion": "0.6.0", "kind": GPU, "devices": devices})
+
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(spec("device_1", "device_10"))
+    second.write_text(spec("device_2", "device_10"))
+    now = inventory(Snapshot.build(scan_directories([str(tmp_path)])), [GPU])
+    assert [(device.id, device.healthy) for device in now[0].devices] == [
+        ("device_1", True),
+        ("device_2", True),
+        ("device_10", False),
+    ]
+    assert f"{first} and {second}" in now[0].devices[2].reason or f"{second} and {first}" in now[0].devices[2].reason
+    second.write_text("{")
+    now = inventory(Snapshot.build(scan_directories([str(tmp_path)])), [GPU], now)
+    assert [(device.id, device.healthy) for device in now[0].devices] == [
+        ("device_1", True),
+        ("device_2", False),
+        ("device_10", True),
+    ]
+    assert now[0].devices[1].reason.endswith(f"not valid: {second}")

@@ -1,0 +1,85 @@
+# nri-cdi. `make help` lists the targets; demo and test set up all they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+# the containerd that the demo runs on, and those that the tests run on
+RUNTIME ?= 1.7
+RUNTIMES ?= 1.7 2.1
+export RUNTIMES RUNTIME
+
+BIN := .venv/bin
+STAMP := .venv/.made
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  RUNTIME=2.1 make demo     the demo on another containerd;   DEMO_JSON=path keeps its record"
+	@echo "  RUNTIMES=\"1.7\" make test  only one of the two containerd that the tests run on"
+
+.PHONY: demo
+demo: setup runtime ## the main job on a real containerd: eight devices, pods of 4, 3 and 2, the agent killed and back (root)
+	@$(BIN)/python hack/demo.py
+
+.PHONY: test
+test: setup runtimes ## all tests: unit, property, and on real containerd 1.7 and 2.1 (root)
+	$(BIN)/python -m pytest -q tests
+
+.PHONY: test-unit
+test-unit: setup ## the tests that need no root and no containerd
+	$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: check
+check: setup ## lint, types, layers, generated code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python hack/generate --check
+
+.PHONY: mutants
+mutants: setup ## plant known bugs one by one and see that a named test fails for each
+	$(BIN)/python hack/mutants
+
+.PHONY: bench
+bench: setup ## start time, memory, and the answer's median and p99
+	$(BIN)/python benchmarks/answer.py
+
+.PHONY: generate
+generate: setup ## write the protobuf modules anew from proto/
+	$(BIN)/python hack/generate
+
+.PHONY: format
+format: setup ## format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lock
+lock: setup ## resolve the locked dependencies anew
+	$(BIN)/uv pip compile -q pyproject.toml --extra all --group dev --universal --generate-hashes --python-version 3.11 \
+	    --upgrade --custom-compile-command "make lock" -o requirements/dev.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra all --universal --generate-hashes --python-version 3.11 \
+	    --upgrade --custom-compile-command "make lock" -o requirements/image.txt
+
+.PHONY: setup
+setup: $(STAMP) ## the virtual environment in .venv with the locked dependencies
+
+$(STAMP): requirements/dev.txt pyproject.toml hack/setup
+	@PYTHON=$(PYTHON) hack/setup
+	@touch $@
+
+.PHONY: runtime runtimes
+runtime:
+	@hack/get-runtime $(RUNTIME)
+
+runtimes: ## the container runtimes for the tests, in a cache outside the checkout
+	@hack/get-runtime $(RUNTIMES)
+	@hack/need strace strace
+
+.PHONY: clean
+clean: ## remove what was made in the checkout (not the cache)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
