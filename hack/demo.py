@@ -226,13 +226,15 @@ def play(scene: Scene) -> None:
     three.wait_running(15)
     scene.look_into(three)
 
-    title("The agent is killed between Allocate and the container's start")
-    four = scene.pod("four", 1)
+    title("The agent is killed: after Allocate for four, before five is asked for")
+    four, five = scene.pod("four", 1), scene.pod("five", 1)
     scene.check("four is admitted", True, four.admit())  # noqa: FBT003 - a seen value
     say("kubelet*", f"four: allocated {braces(list(four.ids))}")
     agent.kill()
     scene.kubelet.wait_for(lambda: scene.kubelet.allocatable(mock.KIND) == 0, 10)
     say("agent", f"kill -9 {agent.pid}")
+    five.sync()
+    scene.refused("kubelet*", five, "Unschedulable", f"Insufficient {mock.KIND}")
     four.sync()
     scene.refused("kubelet*", four, "CreateContainerConfigError", "PreStartContainer")
     scene.kubelet.restart()
@@ -244,7 +246,8 @@ def play(scene: Scene) -> None:
     title("The agent returns")
     scene.agent()
     four.wait_running(15)
-    scene.look_into(two, three, four)
+    five.wait_running(15)
+    scene.look_into(two, three, four, five)
 
 
 def run(series: str, record: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from nri_cdi.cdi import DeviceNode, HostNode, HostNodeMissing, InjectionError, L
 from nri_cdi.testing import specs
 from nri_cdi.testing.host import FakeHost
 
-HOST = {
+HOST: dict[str, HostNode | str] = {
     "/dev/null": HostNode("c", 1, 3, 0o666),
     "/dev/sda": HostNode("b", 8, 0, 0o660),
     "/run/fifo": HostNode("p", 0, 0, 0o1622),

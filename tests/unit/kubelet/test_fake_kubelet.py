@@ -53,7 +53,7 @@ def register(directory: pathlib.Path, endpoint: str, name: str = GPU, version: s
 
 @pytest.fixture
 def kubelet(device_plugins: pathlib.Path) -> Iterator[FakeKubelet]:
-    with FakeKubelet(device_plugins, dial_timeout=0.2) as kubelet:
+    with FakeKubelet(device_plugins, dial_timeout=1.0) as kubelet:
         yield kubelet
 
 
