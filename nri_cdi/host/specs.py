@@ -73,12 +73,11 @@ class Specs:
 
     def current(self, patience: float) -> Snapshot | None:
         """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None."""
-        watch = self._watch
-        if not self._dirty and (watch is None or not watch.pending()):
+        if not self._behind():
             return self._snapshot
         deadline = time.monotonic() + patience
         with self._known:
-            while self._dirty or (watch is not None and watch.pending()):
+            while self._behind():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
@@ -100,6 +99,14 @@ class Specs:
             child.kill()
 
     # -- inside
+
+    def _behind(self) -> bool:
+        """Whether something happened that the snapshot does not hold.
+
+        The watch is asked first: `run` says that it is dirty before it takes an event, so an event is seen here or there.
+        """
+        watch = self._watch
+        return (watch is not None and watch.pending()) or self._dirty
 
     def _wait(self) -> None:
         """Until something relevant happened, or a while where nobody watches for us."""

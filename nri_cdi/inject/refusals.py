@@ -19,6 +19,8 @@ class Reason(enum.StrEnum):
     """The host path of a mount is not on the host (now)."""
     INEXPRESSIBLE = "inexpressible"
     """The spec asks for something that this runtime's NRI cannot do."""
+    POLICY_DENIED = "policy-denied"
+    """The operator's policy does not allow what its devices bring."""
     SMUGGLED_KEY = "smuggled-key"
     """An allocation key stands on the pod too: a person wrote it there, the kubelet did not."""
     GUARD_WITHOUT_KEY = "guard-without-key"

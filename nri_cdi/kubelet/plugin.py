@@ -67,7 +67,7 @@ class Answers:
     ready: Ready
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Listener:
     """A gRPC server, the socket it listens on (device and inode), and the streams that were opened through it."""
 

@@ -26,7 +26,9 @@ def _tables() -> Any:  # noqa: ANN401 - a module of tables
 TABLES = _tables()
 
 
-@pytest.mark.parametrize(("text", "path", "value"), [row[1:] for row in TABLES.ACCEPTED], ids=[row[0] for row in TABLES.ACCEPTED])
+@pytest.mark.parametrize(
+    ("text", "path", "value"), [row[1:] for row in TABLES.ACCEPTED], ids=[row[0] for row in TABLES.ACCEPTED]
+)
 def test_a_file_that_the_reference_accepts_is_accepted_and_means_the_same(text: str, path: str, value: object) -> None:
     examined = examine(text.encode(), "spec.yaml")
     assert [str(error) for error in examined.errors] == []
@@ -36,7 +38,9 @@ def test_a_file_that_the_reference_accepts_is_accepted_and_means_the_same(text: 
     assert found == value
 
 
-@pytest.mark.parametrize(("text", "rule", "place"), [row[1:] for row in TABLES.REFUSED], ids=[row[0] for row in TABLES.REFUSED])
+@pytest.mark.parametrize(
+    ("text", "rule", "place"), [row[1:] for row in TABLES.REFUSED], ids=[row[0] for row in TABLES.REFUSED]
+)
 def test_a_file_that_the_reference_refuses_is_refused_at_its_place(text: str | bytes, rule: str, place: str) -> None:
     examined = examine(text if isinstance(text, bytes) else text.encode(), "spec.yaml")
     assert examined.errors
@@ -51,4 +55,6 @@ def test_a_feature_needs_its_version_and_no_other(text: str, least: str) -> None
     for number, version in enumerate(VERSIONS):
         examined = examine(f"cdiVersion: {version}\n{text}".encode(), "spec.yaml")
         assert examined.least_version == least
-        assert [error.rule for error in examined.errors] == ([] if number >= VERSIONS.index(least) else ["minimum-version"])
+        assert [error.rule for error in examined.errors] == (
+            [] if number >= VERSIONS.index(least) else ["minimum-version"]
+        )

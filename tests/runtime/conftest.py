@@ -1,45 +1,5 @@
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from lab.fixtures import node, running_node, series, served, serving_node
 
-import pytest
-from lab import runtimes
-from lab.node import Node
-from lab.trouble import LabError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-SERIES = os.environ.get("RUNTIMES", "1.7 2.1").split()
-
-
-@pytest.fixture(scope="session", params=SERIES)
-def series(request: pytest.FixtureRequest) -> str:
-    """Each series of containerd that $RUNTIMES names. One that is missing fails its tests: they did not run."""
-    wanted = str(request.param)
-    missing = None
-    try:
-        runtimes.containerd(wanted)
-        runtimes.runc(None)
-    except LabError as error:
-        missing = f"{error}\nAll that these tests need: hack/get-runtime {' '.join(SERIES)}"
-    if missing is not None:
-        pytest.fail(missing, pytrace=False)
-    return wanted
-
-
-@pytest.fixture(scope="session")
-def running_node(series: str) -> Iterator[Node]:
-    """One node of each series for the whole run; tests take `node`."""
-    with Node(series) as node:
-        yield node
-
-
-@pytest.fixture
-def node(running_node: Node) -> Iterator[Node]:
-    """The shared node of the series, without pods and with its daemon running, also after the test."""
-    yield running_node
-    if running_node.daemon is None:
-        running_node.start_daemon()
-    running_node.remove_pods()
+__all__ = ["node", "running_node", "series", "served", "serving_node"]

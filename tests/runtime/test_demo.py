@@ -33,7 +33,13 @@ def test_the_demo_holds_and_records_what_the_runtime_answered(series: str, tmp_p
 
     assert record["ok"] is True
     assert record["runtime"]["enable_cdi"] is False
-    assert {pod["name"]: len(pod["dev"]) for pod in record["pods"]} == {"one": 4, "two": 3, "three": 2, "four": 1, "five": 1}
+    assert {pod["name"]: len(pod["dev"]) for pod in record["pods"]} == {
+        "one": 4,
+        "two": 3,
+        "three": 2,
+        "four": 1,
+        "five": 1,
+    }
     assert all(pod["dev"] == sorted(pod["devices"]) for pod in record["pods"])
     assert [(one["pod"], one["reason"]) for one in record["refusals"]] == [
         ("three", "Unschedulable"),

@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,11 @@ import pytest
 
 from nri_cdi.kubelet import api, registration
 from nri_cdi.kubelet.inventory import Resource
-from nri_cdi.kubelet.plugin import CHECKS, Answers, CannotServe, DevicePlugin
+from nri_cdi.kubelet.plugin import Answers, CannotServe, DevicePlugin
 from nri_cdi.kubelet.registration import Registration
 from nri_cdi.kubelet.service import KubeletHalf
-from nri_cdi.testing.kubelet import FakeKubelet, PreStartError
-from nri_cdi.testing.plugin_client import PluginClient, PluginError, address
+from nri_cdi.testing.kubelet import FakeKubelet
+from nri_cdi.testing.plugin_client import address
 
 if TYPE_CHECKING:
     import pathlib
@@ -216,6 +215,7 @@ def test_a_kubelet_that_restarts_is_registered_with_again_on_a_new_socket(
     assert (before.st_ino, before.st_ctime_ns) != (after.st_ino, after.st_ctime_ns)
     assert kubelet.in_use(GPU) == set(ids)
     assert kubelet.allocate(GPU, 1).ids == ("device_2",)
+    assert {path.name for path in device_plugins.iterdir()} == {"kubelet.sock", GPU_SOCKET}
 
 
 def test_a_kubelet_that_is_down_for_a_while_is_waited_for_and_said_once(
@@ -373,6 +373,7 @@ def test_a_directory_that_refuses_our_socket_is_said_with_the_reason_and_tried_a
     obstacle.rmdir()
     has(kubelet, 8)
     assert log.count("Is a directory") == 1
+    assert {path.name for path in device_plugins.iterdir()} == {"kubelet.sock", GPU_SOCKET}
 
 
 def test_starting_before_the_first_snapshot_is_misuse(device_plugins: pathlib.Path) -> None:
@@ -393,82 +394,3 @@ def test_a_directory_too_long_for_a_socket_is_an_error_that_says_what_to_do(devi
     deep = device_plugins / ("d" * 90)
     with pytest.raises(CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: choose a shorter"):
         KubeletHalf([GPU], deep, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal())
-
-
-@pytest.fixture
-def client(
-    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path
-) -> Iterator[PluginClient]:
-    """A connection to a plugin whose check raises for device_1 and refuses device_2."""
-
-    def ready(names: tuple[str, ...]) -> str | None:
-        if f"{GPU}=device_1" in names:
-            raise ConnectionError("nobody there")
-        return "device_2 is not in /etc/cdi: install its spec" if f"{GPU}=device_2" in names else None
-
-    make(ready=ready)
-    has(kubelet, 8)
-    client = PluginClient.dial(GPU, device_plugins / GPU_SOCKET, SOON)
-    yield client
-    client.close()
-
-
-def test_allocate_promises_ids_that_nobody_knows_by_their_qualified_names(client: PluginClient) -> None:
-    for ids in (["nosuch"], ["a b", "é", "", "d" * 70], ["device_0", "nosuch"]):
-        response = client.allocate(ids, SOON)
-        (value,) = response.annotations.values()
-        assert set(value.split(",")) == {f"{GPU}={device}" for device in ids}
-        assert len(response.mounts) == 2
-
-
-def test_a_refused_start_is_said_verbatim(kubelet: FakeKubelet, client: PluginClient) -> None:
-    client.pre_start(["device_0"], SOON)
-    with pytest.raises(PluginError) as refused:
-        client.pre_start(["device_2"], SOON)
-    assert (
-        str(refused.value)
-        == "rpc error: code = FailedPrecondition desc = device_2 is not in /etc/cdi: install its spec"
-    )
-    with pytest.raises(
-        PreStartError,
-        match=r"rpc error: code = FailedPrecondition desc = device_2 is not in /etc/cdi: install its spec$",
-    ):
-        kubelet.prestart(GPU, ["device_2"])
-
-
-def test_a_check_that_breaks_refuses_the_start_with_what_broke(client: PluginClient, log: Log) -> None:
-    with pytest.raises(PluginError) as refused:
-        client.pre_start(["device_1"], SOON)
-    assert str(refused.value) == (
-        "rpc error: code = FailedPrecondition desc = nri-cdi could not check the devices "
-        f"{GPU}=device_1: ConnectionError: nobody there"
-    )
-    assert log.count("the check before a container's start failed") == 1
-
-
-def test_checks_that_all_hang_delay_neither_allocate_nor_the_list(
-    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, device_plugins: pathlib.Path
-) -> None:
-    begun, release = threading.Semaphore(0), threading.Event()
-
-    def ready(_: tuple[str, ...]) -> str | None:
-        begun.release()
-        release.wait(SOON)
-        return None
-
-    half = make(ready=ready)
-    has(kubelet, 8)
-    client = PluginClient.dial(GPU, device_plugins / GPU_SOCKET, SOON)
-    with ThreadPoolExecutor(CHECKS) as pool:
-        hanging = [pool.submit(client.pre_start, ["device_0"], SOON) for _ in range(CHECKS)]
-        assert all(begun.acquire(timeout=SOON) for _ in range(CHECKS))
-        with pytest.raises(
-            PluginError, match=f"code = Unavailable desc = nri-cdi checks {CHECKS} other containers now"
-        ):
-            client.pre_start(["device_0"], SOON)
-        kubelet.allocate(GPU, 1)
-        half.update(specs(9))
-        has(kubelet, 9)
-        release.set()
-        assert [check.result(SOON) for check in hanging] == [None] * CHECKS
-    client.close()

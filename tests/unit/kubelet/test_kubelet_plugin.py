@@ -1,0 +1,153 @@
+"""One plugin, asked as the kubelet asks it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nri_cdi.kubelet.inventory import Device, Resource
+from nri_cdi.kubelet.plugin import CHECKS, SENTENCE_MAX, Answers, CannotServe, DevicePlugin
+from nri_cdi.testing.plugin_client import PluginClient, PluginError
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Iterator
+
+    from nri_cdi.kubelet.plugin import Ready
+
+GPU = "device.example.com/gpu"
+SOON = 20.0
+
+
+def gpus(*ids: str) -> Resource:
+    return Resource(GPU, GPU, tuple(Device(device, f"{GPU}={device}") for device in ids))
+
+
+def fine(_: tuple[str, ...]) -> str | None:
+    return None
+
+
+@pytest.fixture
+def connect(device_plugins: pathlib.Path) -> Iterator[Callable[[Ready], PluginClient]]:
+    """Serves a plugin with this check and connects to it."""
+    plugins: list[DevicePlugin] = []
+    clients: list[PluginClient] = []
+
+    def connect(ready: Ready) -> PluginClient:
+        plugins.append(DevicePlugin(gpus("d0"), device_plugins, Answers("p/", guard=True, ready=ready), lambda: None))
+        plugins[-1].bind()
+        clients.append(PluginClient.dial(GPU, plugins[-1].path, SOON))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.close()
+    for plugin in plugins:
+        plugin.close()
+
+
+def test_the_options_ask_for_all_calls(connect: Callable[[Ready], PluginClient]) -> None:
+    options = connect(fine).options
+    assert options.pre_start_required
+    assert options.get_preferred_allocation_available
+
+
+def test_allocate_promises_ids_that_nobody_knows_by_their_qualified_names(
+    connect: Callable[[Ready], PluginClient],
+) -> None:
+    client = connect(fine)
+    for ids in (["nosuch"], ["a b", "é", "", "d" * 70], ["d0", "nosuch"]):
+        response = client.allocate(ids, SOON)
+        (value,) = response.annotations.values()
+        assert set(value.split(",")) == {f"{GPU}={device}" for device in ids}
+        assert len(response.mounts) == 2
+
+
+def test_two_allocations_of_the_same_devices_have_different_keys(connect: Callable[[Ready], PluginClient]) -> None:
+    client = connect(fine)
+    first, second = (client.allocate(["d0"], SOON) for _ in range(2))
+    assert set(first.annotations).isdisjoint(second.annotations)
+
+
+def test_a_preference_for_more_than_there_is_is_all_there_is(connect: Callable[[Ready], PluginClient]) -> None:
+    assert connect(fine).preferred(["d10", "d9"], 5, SOON) == ("d9", "d10")
+
+
+def test_a_start_is_allowed_or_refused_verbatim_by_the_check_of_its_qualified_names(
+    connect: Callable[[Ready], PluginClient],
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def ready(names: tuple[str, ...]) -> str | None:
+        asked.append(names)
+        return None if len(asked) == 1 else f"{names[0]} is not in /etc/cdi:\ninstall its spéc, 100 %"
+
+    client = connect(ready)
+    client.pre_start(["d10", "d9"], SOON)
+    with pytest.raises(PluginError) as refused:
+        client.pre_start(["d9"], SOON)
+    assert str(refused.value) == (
+        f"rpc error: code = FailedPrecondition desc = {GPU}=d9 is not in /etc/cdi:\ninstall its spéc, 100 %"
+    )
+    assert asked == [(f"{GPU}=d9", f"{GPU}=d10"), (f"{GPU}=d9",)]
+
+
+def test_a_sentence_that_is_too_long_for_a_header_is_cut(connect: Callable[[Ready], PluginClient]) -> None:
+    client = connect(lambda _: "x" * 100_000)
+    with pytest.raises(PluginError) as refused:
+        client.pre_start(["d0"], SOON)
+    assert str(refused.value).count("x") == SENTENCE_MAX
+
+
+def test_a_check_that_breaks_refuses_the_start_with_what_broke(
+    connect: Callable[[Ready], PluginClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    def ready(_: tuple[str, ...]) -> str | None:
+        raise ConnectionError("nobody there")
+
+    client = connect(ready)
+    with caplog.at_level(logging.ERROR, "nri_cdi.kubelet"), pytest.raises(PluginError) as refused:
+        client.pre_start(["d0"], SOON)
+    assert str(refused.value) == (
+        "rpc error: code = FailedPrecondition desc = nri-cdi could not check the devices "
+        f"{GPU}=d0: ConnectionError: nobody there"
+    )
+    assert [record.getMessage() for record in caplog.records] == [f"{GPU}: the check before a container's start failed"]
+
+
+def test_checks_that_all_hang_delay_neither_allocate_nor_a_new_list(
+    connect: Callable[[Ready], PluginClient],
+) -> None:
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def ready(_: tuple[str, ...]) -> str | None:
+        begun.release()
+        release.wait(SOON)
+        return None
+
+    client = connect(ready)
+    with ThreadPoolExecutor(CHECKS) as pool:
+        hanging = [pool.submit(client.pre_start, ["d0"], SOON) for _ in range(CHECKS)]
+        try:
+            assert all(begun.acquire(timeout=SOON) for _ in range(CHECKS))
+            with pytest.raises(
+                PluginError, match=f"code = Unavailable desc = nri-cdi checks {CHECKS} other containers"
+            ):
+                client.pre_start(["d0"], SOON)
+            client.allocate(["d0"], SOON)
+            lists = [client.lists() for _ in range(4)]
+            assert [next(each) for each in lists] == [{"d0": True}] * 4
+            client.allocate(["d0"], SOON)
+        finally:
+            release.set()
+        assert [check.result(SOON) for check in hanging] == [None] * CHECKS
+
+
+def test_a_socket_path_that_is_too_long_is_an_error_that_says_what_to_do(device_plugins: pathlib.Path) -> None:
+    deep = device_plugins / ("d" * 90)
+    with pytest.raises(CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: choose a shorter"):
+        DevicePlugin(gpus(), deep, Answers("p/", guard=True, ready=fine), lambda: None)
