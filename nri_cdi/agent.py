@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from nri_cdi.cdi import Snapshot
     from nri_cdi.kubelet.service import KubeletHalf
     from nri_cdi.settings import Settings
+    from nri_cdi.telemetry.http import Pages
 
 LOG = logging.getLogger("nri_cdi.agent")
 
@@ -56,6 +56,7 @@ class NriHalf:
             self._plugin, settings.nri_socket, settings.plugin_name, settings.plugin_index, fatal=fatal
         )
         self._stopping = threading.Event()
+        self._waits = ""  # for a slot that another process holds
         self._thread = threading.Thread(target=_guarded, args=(self._run,), name="nri")
 
     def check(self, names: tuple[str, ...]) -> str | None:
@@ -63,6 +64,15 @@ class NriHalf:
         if not self._runner.synchronized:
             return f"the NRI half of nri-cdi is not synchronized with the container runtime: {self._runner.standing}"
         return self._plugin.check(names)
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The thread that serves the runtime."""
+        return self._thread
+
+    def problem(self) -> str | None:
+        """Why the runtime does not count on us now; None if it does."""
+        return None if self._runner.synchronized else self._waits or self._runner.standing
 
     def start(self) -> None:
         """Take the slot, then serve."""
@@ -79,19 +89,21 @@ class NriHalf:
         from nri_cdi.readiness import Server  # noqa: PLC0415
 
         index, name = self._settings.plugin_index, self._settings.plugin_name
-        said = False
         while not self._stopping.is_set():
             try:
                 slot = Slot(self._slots.path(index, name, "lock"))
             except Taken as taken:
-                if not said:
-                    LOG.warning("the slot %s-%s is held by process %s; waiting for its end", index, name, taken.pid)
-                    said = True
+                if not self._waits:
+                    self._waits = (
+                        f"the slot {index}-{name} is held by process {taken.pid or 'unknown'}; waiting for its end"
+                    )
+                    LOG.warning("%s", self._waits)
                 self._stopping.wait(SLOT_POLL)
                 continue
             except OSError as error:
                 fatal(f"cannot lock the slot {index}-{name}: {error}; --run-dir names a directory that can be written")
                 return
+            self._waits = ""
             server = Server(self._slots.path(index, name, "sock"), self.check)
             thread = threading.Thread(target=_guarded, args=(server.run,), name="readiness", daemon=True)
             thread.start()
@@ -118,7 +130,8 @@ def run(settings: Settings, *, nri: bool, kubelet: bool) -> int:
     nri_half = NriHalf(settings, specs) if nri else None
     kubelet_half = _kubelet_half(settings, nri_half) if kubelet else None
     if kubelet_half is not None:
-        specs.subscribe(_Fed(kubelet_half))
+        specs.subscribe(kubelet_half.update)
+        kubelet_half.start()
     watching = threading.Thread(target=_guarded, args=(specs.run,), name="specs")
     watching.start()
     if specs.current(FIRST_SNAPSHOT) is None:
@@ -126,7 +139,10 @@ def run(settings: Settings, *, nri: bool, kubelet: bool) -> int:
     gc.freeze()  # what is loaded stays: no collection needs to look at it
     if nri_half is not None:
         nri_half.start()
+    pages = _pages(settings.http, watching, nri_half, kubelet_half) if settings.http else None
     stop.wait()
+    if pages is not None:
+        pages.stop()
     specs.stop()
     watching.join()
     if kubelet_half is not None:
@@ -136,32 +152,54 @@ def run(settings: Settings, *, nri: bool, kubelet: bool) -> int:
     return 0
 
 
-class _Fed:
-    """The kubelet half as a listener: the first snapshot starts it, so that it never says "no devices" for want of a look."""
+def _pages(
+    address: str, watching: threading.Thread, nri_half: NriHalf | None, kubelet_half: KubeletHalf | None
+) -> Pages:
+    """The pages for probes and scrapes, served. Raises OSError when the address cannot be had."""
+    from nri_cdi.telemetry.health import pages  # noqa: PLC0415  # only where they are asked for
+    from nri_cdi.telemetry.http import Pages  # noqa: PLC0415
 
-    def __init__(self, half: KubeletHalf) -> None:
-        self._half, self._started = half, False
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        self._half.update(snapshot)
-        if not self._started:
-            self._started = True
-            self._half.start()
+    threads, problems = [watching], {}
+    if nri_half is not None:
+        threads.append(nri_half.thread)
+        problems["nri"] = nri_half.problem
+    if kubelet_half is not None:
+        problems["kubelet"] = kubelet_half.problem
+    try:
+        served = Pages(address, pages(lambda: threads, problems))
+    except OSError as error:
+        raise OSError(f"cannot listen on {address}: {error.strerror or error}; --http names another address") from error
+    threading.Thread(target=_guarded, args=(served.run,), name="http", daemon=True).start()
+    return served
 
 
 def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
-    from nri_cdi.kubelet.service import KubeletHalf  # noqa: PLC0415  # grpc is loaded only where it is needed
+    """The kubelet half. Raises ValueError for resources that cannot be."""
+    from nri_cdi.host.numa import Sysfs  # noqa: PLC0415  # grpc is loaded only where it is needed
+    from nri_cdi.host.root import HostRoot  # noqa: PLC0415
+    from nri_cdi.kubelet.identity import Rules  # noqa: PLC0415
+    from nri_cdi.kubelet.inventory import Patience  # noqa: PLC0415
+    from nri_cdi.kubelet.keeper import Node  # noqa: PLC0415
+    from nri_cdi.kubelet.names import resource_names  # noqa: PLC0415
+    from nri_cdi.kubelet.preferred import Preference  # noqa: PLC0415
+    from nri_cdi.kubelet.service import Config, KubeletHalf  # noqa: PLC0415
     from nri_cdi.readiness import Slots, ask  # noqa: PLC0415
 
-    slots = Slots(settings.run_dir, settings.nri_socket)
-    return KubeletHalf(
-        settings.resource,
-        pathlib.Path(settings.kubelet_dir, "device-plugins"),
+    config = Config(
+        kinds=resource_names(settings.resource),
+        kubelet_dir=pathlib.Path(settings.kubelet_dir),
         prefix=settings.annotation_prefix,
         guard=settings.guard,
-        ready=nri_half.check if nri_half is not None else lambda names: ask(slots, names),
-        fatal=fatal,
+        registry=settings.registration == "plugins-registry",
+        preference=Preference(settings.preferred),
+        rules=Rules(settings.include, settings.exclude, settings.prefer, settings.shared_node),
+        patience=Patience(settings.settle, settings.settle_specs),
+        unhealthy_after=settings.unhealthy_after,
     )
+    slots = Slots(settings.run_dir, settings.nri_socket)
+    node = Node(HostRoot(settings.host_root), Sysfs(settings.host_root), settings.host_root)
+    ready = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
+    return KubeletHalf(config, node, ready=ready, fatal=fatal)
 
 
 def fatal(reason: str) -> None:

@@ -3,6 +3,7 @@
 Allocate writes one annotation key for each allocation, `<prefix>nri-cdi.v1_<id>`; its value is the qualified names. The
 kubelet keeps that answer in its checkpoint and replays it for the life of the pod, over upgrades and downgrades of
 this program: **these names are for ever.** A new format gets a new version number and the old one stays understood.
+What a newer release wrote (`nri-cdi.v2_...`) cannot be understood by this one: it is told apart, so that it can be refused instead of half served.
 
 The guard of an allocation stands at the container's root. `/dev/null` is mounted on `/.nri-cdi` and on a child of it
 whose name begins with the allocation's key name. runc cannot make a file below a device node, so as long as nobody lifts the
@@ -38,7 +39,9 @@ MARK_DOMAIN: Final = "nri-cdi.dev/"
 """The prefix of the annotations that CreateContainer leaves: not under the CDI prefix, which others read."""
 
 _ID_BYTES: Final = 16
+_THIS_VERSION: Final = "nri-cdi.v1_"
 _OWN = re.compile(r"nri-cdi\.v1_([0-9a-f]{32})\Z")
+_VERSIONED = re.compile(r"nri-cdi\.v[0-9]+_")
 _GUARD = re.compile(r"/\.nri-cdi/(nri-cdi\.v1_[0-9a-f]{32})(?: [^/]*)?\Z")
 
 
@@ -49,7 +52,7 @@ def key_name(random: bytes) -> str:
     """
     if len(random) != _ID_BYTES:
         raise ValueError(f"an allocation id takes {_ID_BYTES} bytes, not {len(random)}")
-    return "nri-cdi.v1_" + random.hex()
+    return _THIS_VERSION + random.hex()
 
 
 def own_key_name(key: str, prefix: str) -> str | None:
@@ -58,6 +61,12 @@ def own_key_name(key: str, prefix: str) -> str | None:
         return None
     name = key[len(prefix) :]
     return name if _OWN.match(name) else None
+
+
+def is_of_another_version(key: str, prefix: str) -> bool:
+    """Whether `key` is an allocation key under `prefix` that another release wrote in a format unknown here."""
+    found = _VERSIONED.match(key, len(prefix)) if key.startswith(prefix) else None
+    return found is not None and found.group() != _THIS_VERSION
 
 
 def allocation_id(name: str) -> str:
@@ -77,6 +86,11 @@ def guarded_key_name(destination: str) -> str | None:
     """
     found = _GUARD.match(destination)
     return found.group(1) if found else None
+
+
+def guards_another_version(destination: str) -> bool:
+    """Whether a mount destination is a guard's child that another release wrote in a format unknown here."""
+    return is_of_another_version(destination, f"{GUARD_ROOT}/")
 
 
 def mark_key(name: str) -> str:

@@ -12,5 +12,5 @@ except ImportError:  # an interpreter built without it
 
 def digest(*parts: object) -> str:
     """16 characters (96 bits) for the parts; they are kept apart, so that `a`, `bc` and `ab`, `c` differ."""
-    data = "\0".join(str(part) for part in parts).encode(errors="surrogateescape")
+    data = "\0".join(str(part) for part in parts).encode(errors="surrogatepass")
     return base64.urlsafe_b64encode(blake2b(data, digest_size=12).digest()).decode()

@@ -15,6 +15,7 @@ import os
 import pathlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,7 +30,7 @@ ASK_TIMEOUT: Final = 2.0
 """Seconds that one NRI half has for its answer. The kubelet itself would wait 30 s."""
 
 Check = Callable[[tuple[str, ...]], str | None]
-"""Qualified names -> None, or the sentence that says why a container with these devices would not be created now."""
+"""Qualified names -> None, or the sentence that says why a container with these devices would not be created now. It must not raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Slots:
         """The file of one slot: `suffix` is `sock` or `lock`."""
         return pathlib.Path(self.run_dir, f"{index}-{name}.{self._tag}.{suffix}")
 
+    def slot(self, path: pathlib.Path) -> str:
+        """The slot that a file is of: `10-nri-cdi`."""
+        return path.name.removesuffix(f".{self._tag}{path.suffix}")
+
     def sockets(self) -> list[pathlib.Path]:
         """The sockets of all slots that there are or have been, in the order of their indexes."""
         return sorted(pathlib.Path(self.run_dir).glob(f"*.{self._tag}.sock"))
@@ -58,8 +63,10 @@ def ask(slots: Slots, names: Sequence[str]) -> str | None:
     for path in slots.sockets():
         try:
             problem = _ask_one(path, names)
+        except TimeoutError:
+            problem = f"the NRI half {slots.slot(path)} does not answer within {ASK_TIMEOUT:g} s"
         except (OSError, ProtocolError, ValueError) as error:
-            problem = f"the NRI half {path.name.partition('.')[0]} does not answer: {error}"
+            problem = f"the NRI half {slots.slot(path)} does not answer: {error}"
         if problem is None:
             return None
         problems.append(problem)
@@ -67,6 +74,8 @@ def ask(slots: Slots, names: Sequence[str]) -> str | None:
 
 
 def _ask_one(path: pathlib.Path, names: Sequence[str]) -> str | None:
+    """Raises OSError (TimeoutError after ASK_TIMEOUT), ProtocolError or ValueError when there is no proper answer."""
+    deadline = time.monotonic() + ASK_TIMEOUT
     connection = Connection(Role.CALLS)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(ASK_TIMEOUT)
@@ -77,13 +86,19 @@ def _ask_one(path: pathlib.Path, names: Sequence[str]) -> str | None:
             for event in connection.receive(data):
                 if isinstance(event, AnswerReceived):
                     return _read(event)
+            if (left := deadline - time.monotonic()) <= 0:
+                raise TimeoutError
+            sock.settimeout(left)
     raise ConnectionResetError("it closed the connection")
 
 
 def _read(answer: AnswerReceived) -> str | None:
     if answer.payload is None:
-        return answer.status.message
-    problem = json.loads(answer.payload)["problem"]
+        return answer.status.message or f"it answered with the error {answer.status.code}"
+    try:
+        problem = json.loads(answer.payload)["problem"]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"its answer cannot be read: {error!r}") from error
     return None if problem is None else str(problem)
 
 
@@ -97,7 +112,11 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
+        try:
+            self._listener.bind(str(path))
+        except OSError as error:  # it does not name the path
+            self._listener.close()
+            raise OSError(f"{path}: {error}; --run-dir names another place") from error
         self._listener.listen()
         self._stopping = threading.Event()
 
@@ -138,6 +157,6 @@ class Server:
     def _answer(self, payload: bytes) -> bytes:
         try:
             names = tuple(str(name) for name in json.loads(payload))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             return json.dumps({"problem": f"the question cannot be read: {error}"}).encode()
         return json.dumps({"problem": self._check(names)}).encode()

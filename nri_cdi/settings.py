@@ -7,7 +7,6 @@ the file.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import subprocess
@@ -19,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ENV_PREFIX: Final = "NRI_CDI_"
+
+_OF_A_SERVICE: Final = re.compile(
+    rf"{ENV_PREFIX}(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+"""Variables that the kubelet makes of a Service whose name begins with nri-cdi: no settings, and nobody's mistake."""
+
+_UNREADABLE: Final = 3  # the exit status of settings_file for a file that cannot be read
 
 
 class SettingsError(Exception):
@@ -35,7 +41,9 @@ class Settings:
     """The agent's settings, checked."""
 
     resource: tuple[str, ...] = _setting(
-        (), "KIND", "a CDI kind whose devices are advertised as the extended resource of that name; nothing else is"
+        (),
+        "KIND[=RESOURCE]",
+        "a CDI kind whose devices are advertised as the extended resource of that name, or of the other one; nothing else is",
     )
     """No default: nothing is advertised that nobody named."""
 
@@ -70,6 +78,71 @@ class Settings:
     )
     """On: without it a container starts without its devices when nobody of us is there."""
 
+    http: str = _setting("", "ADDR", "where /healthz, /readyz and /metrics are, such as :9810; nowhere without it")
+    """Off: outside a cluster nobody asks. In a pod each container has a port of its own."""
+
+    registration: str = _setting(
+        "kubelet.sock", "WAY", "how the kubelet learns of a resource: kubelet.sock or plugins-registry, never both"
+    )
+    """kubelet.sock works with every kubelet. With plugins-registry (a mount more in a pod) a new kubelet finds us by itself."""
+
+    preferred: str = _setting(
+        "packed",
+        "HOW",
+        "which free devices a container gets: packed (by NUMA node and PCI root), spread (over them) or in-order",
+    )
+    """Packed: near devices talk faster, and room for big requests is kept."""
+
+    include: tuple[str, ...] = _setting(
+        (), "PATTERN", "a shell pattern of qualified device names: only what matches one is advertised"
+    )
+    exclude: tuple[str, ...] = _setting(
+        (), "PATTERN", "a shell pattern of qualified device names: what matches one is never advertised"
+    )
+    prefer: tuple[str, ...] = _setting(
+        (), "PATTERN", "a shell pattern of qualified device names: of the names of one host device these are advertised"
+    )
+    shared_node: tuple[str, ...] = _setting(
+        (
+            "/dev/kfd",
+            "/dev/vfio/vfio",
+            "/dev/iommu",
+            "/dev/nvidiactl",
+            "/dev/nvidia-uvm*",
+            "/dev/nvidia-modeset",
+            "/dev/nvidia-caps-imex-channels/*",
+            "/dev/dxg",
+            "/dev/davinci_manager",
+            "/dev/devmm_svm",
+            "/dev/hisi_hdc",
+            "/dev/infiniband/rdma_cm",
+            "/dev/fuse",
+            "/dev/kvm",
+            "/dev/net/tun",
+            "/dev/vhost-*",
+        ),
+        "PATTERN",
+        "a shell pattern of device nodes that many devices share: they do not make two names the same device",
+    )
+    """The control nodes that vendors' specs put into each of their devices."""
+
+    settle: float = _setting(
+        60.0, "SECONDS", "how long a device that was advertised before stays healthy after our start, whatever is seen"
+    )
+    """Drivers make their nodes late after a boot, and an unhealthy device would end the pods that wait for it."""
+
+    settle_specs: float = _setting(
+        10.0, "SECONDS", "how long a device stays healthy after its spec file changed, broke or went away"
+    )
+    """Generators remove and write files; a second or two is usual."""
+
+    unhealthy_after: float = _setting(
+        120.0,
+        "SECONDS",
+        "how long the NRI half may be away until all devices are unhealthy; 0: they never are for that",
+    )
+    """Long: until then containers are held and go on by themselves, afterwards waiting pods fail and go to other nodes."""
+
     log_level: str = _setting("info", "LEVEL", "debug, info, warning or error")
     log_format: str = _setting("text", "FORMAT", "text for people, json for programs")
 
@@ -90,16 +163,17 @@ def names() -> tuple[str, ...]:
 def load(flags: Mapping[str, object], environment: Mapping[str, str], config: str | None) -> Settings:
     """The settings from flags (by setting name; None or absent: not given), environment variables and the YAML file `config`.
 
-    Raises SettingsError.
+    Raises SettingsError, and OSError when the file cannot be read.
     """
     given: dict[str, _Origin] = dict(_from_file(config)) if config else {}
     for key, text in environment.items():
-        if key.startswith(ENV_PREFIX):
+        if key.startswith(ENV_PREFIX) and not _OF_A_SERVICE.fullmatch(key):
             name = key[len(ENV_PREFIX) :].lower().replace("_", "-")
             if name in names():
                 is_list = isinstance(getattr(Settings(), name.replace("-", "_")), tuple)
                 given[name] = _Origin(
-                    [part for part in text.split(",") if part] if is_list else text, f"the environment: {key}"
+                    [part.strip() for part in text.split(",") if part.strip()] if is_list else text,
+                    f"the environment: {key}",
                 )
             elif name != "config":
                 raise SettingsError(f"the environment: {key} is no setting{_like(name)}; remove it")
@@ -116,8 +190,10 @@ def _from_file(path: str) -> dict[str, _Origin]:
         check=False,
         stdin=subprocess.DEVNULL,
     )
+    if child.returncode == _UNREADABLE:
+        raise OSError(child.stderr.decode(errors="replace").strip())
     if child.returncode:
-        raise SettingsError(child.stderr.decode(errors="replace").strip() or f"{path}: cannot be read")
+        raise SettingsError(child.stderr.decode(errors="replace").strip() or f"{path}: the reading process ended")
     given = {}
     for name, (value, line) in json.loads(child.stdout).items():
         if name not in names():
@@ -127,13 +203,19 @@ def _from_file(path: str) -> dict[str, _Origin]:
 
 
 def _like(name: str) -> str:
+    import difflib  # noqa: PLC0415  # only for an error
+
     near = difflib.get_close_matches(name, names(), 1)
     return f", did you mean {near[0]}?" if near else ""
 
 
 _KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]/[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_PATTERN: Final = r"[^\s,]*/[^\s,]*=[^\s,]+|\*=[^\s,]+"
+_PATTERN_EXPECTED: Final = "patterns of qualified names, such as nvidia.com/gpu=GPU-* or *=all"
+_SECONDS: Final = r"[0-9]{1,6}(\.[0-9]{1,3})?"
+_SECONDS_EXPECTED: Final = "seconds, such as 60 or 0.5"
 _RULES: Final = {
-    "plugin-index": (r"\d\d", "two digits, such as 10"),
+    "plugin-index": (r"[0-9][0-9]", "two digits, such as 10"),
     "plugin-name": (r"[A-Za-z0-9_.+-]+", "letters, digits and _ . + -, such as nri-cdi"),
     "annotation-prefix": (
         r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/",
@@ -144,9 +226,25 @@ _RULES: Final = {
     "host-root": (r"/.*", "an absolute path"),
     "run-dir": (r"/.+", "an absolute path"),
     "cdi-dir": (r"/.*", "absolute paths"),
+    "http": (
+        r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]*):[0-9]{1,5}",
+        "an address with a port, such as :9810 or 127.0.0.1:9810",
+    ),
     "log-level": (r"debug|info|warning|error", "debug, info, warning or error"),
     "log-format": (r"text|json", "text or json"),
-    "resource": (_KIND.pattern, "CDI kinds, such as device.example.com/gpu"),
+    "resource": (
+        rf"{_KIND.pattern}(=\S+)?",
+        "CDI kinds, such as device.example.com/gpu, or kinds with a resource name, such as Vendor.com/gpu=vendor.com/gpu",
+    ),
+    "registration": (r"kubelet\.sock|plugins-registry", "kubelet.sock or plugins-registry"),
+    "preferred": (r"packed|spread|in-order", "packed, spread or in-order"),
+    "include": (_PATTERN, _PATTERN_EXPECTED),
+    "exclude": (_PATTERN, _PATTERN_EXPECTED),
+    "prefer": (_PATTERN, _PATTERN_EXPECTED),
+    "shared-node": (r"/.+", "absolute paths or patterns of them, such as /dev/kfd"),
+    "settle": (_SECONDS, _SECONDS_EXPECTED),
+    "settle-specs": (_SECONDS, _SECONDS_EXPECTED),
+    "unhealthy-after": (_SECONDS, _SECONDS_EXPECTED),
 }
 _SWITCH: Final = {"on": True, "true": True, "off": False, "false": False}
 
@@ -167,4 +265,6 @@ def _checked(name: str, origin: _Origin) -> object:
     for part in parts:
         if not isinstance(part, str) or not re.fullmatch(rule, part):
             raise SettingsError(f"{origin.where}: {json.dumps(part)} is not right; write {expected}")
-    return tuple(parts) if isinstance(default, tuple) else parts[0]
+    if isinstance(default, tuple):
+        return tuple(parts)
+    return float(str(parts[0])) if isinstance(default, float) else parts[0]

@@ -42,13 +42,22 @@ def _value(node: yaml.Node) -> object:
 
 
 def main() -> int:
-    """Exit status 1 with a text on stderr if the file cannot be used."""
+    """Exit status 1 if the file is wrong, 3 if it cannot be read, each with a text on stderr."""
+    path = sys.argv[1]
     try:
-        json.dump(read(sys.argv[1]), sys.stdout)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)  # noqa: T201  # a program
-        return 1
+        json.dump(read(path), sys.stdout)
+    except ValueError as error:
+        return _failed(str(error), 1)
+    except RecursionError:
+        return _failed(f"{path}: a list that contains itself", 1)
+    except OSError as error:
+        return _failed(f"{path}: {error.strerror or error}", 3)
     return 0
+
+
+def _failed(text: str, status: int) -> int:
+    print(text, file=sys.stderr)  # noqa: T201  # a program
+    return status
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The process that holds a sandbox and cleans up after it: `guardian.py NAME`, started by `lab.sandbox`.
+"""The process that holds a sandbox and cleans up after it: `guardian.py NAME [network]`, started by `lab.sandbox`.
 
-It makes a PID and a mount namespace, says `ready PID` (the sandbox's init, as seen from outside) on standard output
+It makes a PID and a mount namespace (and with `network` a network namespace, in which nothing is up, not even lo), says `ready PID` (the sandbox's init, as seen from outside) on standard output
 and then waits for the end of its standard input, which only the owner holds. That end comes however the owner ends,
 SIGKILL included. Then the guardian kills the init, which ends everything in the PID namespace, shims and containers
 too; the mounts go with the mount namespace; and what namespaces do not take along, the cgroups named NAME, is
@@ -30,6 +30,7 @@ from typing import Final, NoReturn
 # <sched.h>, <sys/mount.h>, <sys/prctl.h>
 _CLONE_NEWNS: Final = 0x00020000
 _CLONE_NEWPID: Final = 0x20000000
+_CLONE_NEWNET: Final = 0x40000000
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_UNBINDABLE: Final = 0x20000
@@ -105,11 +106,12 @@ def _build(root: Path) -> None:
     _mount("proc", root / "proc", "proc")
 
 
-def _init(root: Path, ready: int) -> NoReturn:
+def _init(root: Path, ready: int, *, network: bool) -> NoReturn:
     """The sandbox's PID 1: builds the file system, says so on `ready`, then does nothing for ever."""
     try:
         _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
-        _check(_libc.unshare(_CLONE_NEWNS), "cannot make a mount namespace")
+        kinds = _CLONE_NEWNS | (_CLONE_NEWNET if network else 0)
+        _check(_libc.unshare(kinds), "cannot make a mount namespace, or a network namespace")
         _build(root)
         os.chdir(root)
         # pivot_root(2): "." twice puts the old root on top of the new one, from where it is detached
@@ -141,8 +143,8 @@ def _remove_cgroups(name: str) -> list[Path]:
     return left
 
 
-def main(name: str) -> int:
-    """Hold the sandbox `name` until standard input ends. Exit status 0 when nothing of it is left."""
+def main(name: str, *, network: bool) -> int:
+    """Hold the sandbox `name`, if asked with a network of its own, until standard input ends. Exit status 0 when nothing of it is left."""
     # the owner's Ctrl-C is not ours: we end when the owner has ended
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -154,7 +156,7 @@ def main(name: str) -> int:
         os.close(0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        _init(root, writer)
+        _init(root, writer, network=network)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         answer = pipe.read().decode()  # up to the exec, which closes the other end
@@ -176,7 +178,7 @@ def main(name: str) -> int:
 
 if __name__ == "__main__":
     try:
-        status = main(sys.argv[1])
+        status = main(sys.argv[1], network="network" in sys.argv[2:])
     except OSError as error:
         print(f"error {error}", flush=True)
         status = 1

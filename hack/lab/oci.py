@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def comparable(container: Container) -> dict[str, Any]:
     }
     for own, word in words.items():
         text = text.replace(own, word)
-    spec: dict[str, Any] = json.loads(text)
+    spec: dict[str, Any] = json.loads(re.sub(r"/proc/\d+/ns/", "/proc/POD-PID/ns/", text))
     return spec
 
 

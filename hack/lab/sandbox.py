@@ -72,7 +72,33 @@ class Program:
         """Send a signal to the program; nothing happens if it has ended."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                self._send(number)
+
+    def _send(self, number: signal.Signals) -> None:
+        """A stop of the program stops its nsenter too, which makes it go on when it goes on itself. So nsenter takes part, and each step is waited for:
+
+        stopped, it would never take note of the program's end; and its SIGCONT, if it came late, would undo our next SIGSTOP.
+        """
+        if number is not signal.SIGCONT:
+            os.kill(self.pid, number)
+        if number is signal.SIGSTOP:
+            wait_until(
+                lambda: self._process.poll() is not None or self._stopped(self._process.pid),
+                _START_TIMEOUT,
+                f"{self!r} to be frozen",
+                0.001,
+            )
+        elif number in {signal.SIGCONT, signal.SIGKILL}:
+            os.kill(self._process.pid, signal.SIGCONT)
+        if number is signal.SIGCONT:
+            wait_until(lambda: not self._stopped(self.pid), _START_TIMEOUT, f"{self!r} to go on", 0.001)
+
+    def _stopped(self, pid: int) -> bool:
+        """Whether the process `pid`, the program or nsenter, stands still; no if there is none any more."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def stop(self, timeout: float = 10.0) -> int:
         """SIGTERM, and SIGKILL after `timeout` seconds. Returns the exit status."""
@@ -97,15 +123,19 @@ class Program:
 
 
 class Sandbox:
-    """A mount and PID namespace, and a name for cgroups. Needs root. Ends with `stop`, with its `with` block, or with this process."""
+    """A mount and PID namespace, and a name for cgroups; with `network` a network namespace too, in which not even lo is up.
 
-    def __init__(self) -> None:
+    Needs root. Ends with `stop`, with its `with` block, or with this process.
+    """
+
+    def __init__(self, *, network: bool = False) -> None:
         if os.geteuid() != 0:
             raise LabError("a sandbox needs root: it makes namespaces, mounts and cgroups")
         self.name = f"nri-cdi-{secrets.token_hex(4)}"
+        self._namespaces = ("--mount", "--pid", *(("--net",) if network else ()))
         self._programs: list[Program] = []
         self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARDIAN), self.name],
+            [sys.executable, "-I", "-S", str(_GUARDIAN), self.name, *(("network",) if network else ())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -152,7 +182,7 @@ class Sandbox:
     @property
     def enter(self) -> list[str]:
         """The words before a command line that make it run inside; the working directory is then `/`."""
-        return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--"]
+        return ["nsenter", f"--target={self.pid}", *self._namespaces, "--"]
 
     def path(self, inside: str | Path) -> Path:
         """The path outside of an absolute path inside. Sockets can be connected to by it. Symlinks on the way are not translated."""

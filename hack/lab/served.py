@@ -14,20 +14,25 @@ from lab import cri_api as api
 from lab import mock
 from lab.agent import READY, Agent
 from lab.config import native_cdi_always
+from lab.cri import CriError
 from lab.standin import container_config
 from lab.trouble import LabError, wait_until
 from nri_cdi.allocation import DEFAULT_PREFIX
 from nri_cdi.kubelet.allocate import allocate_names, to_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from lab.cri import CriError
     from lab.node import Node
+    from lab.pods import Container, Pod
 
 OTHER_PREFIX: Final = "lab.example/"
 """An annotation prefix that no runtime reads."""
 
+UNSETTLED: Final = "specs-unsettled"
+"""The reason of a refusal that has nothing against the container: it came too soon."""
+
+_TRIES: Final = 20
 _REFUSED = re.compile(r"WARNING inject: (?P<text>.*) \((?P<reason>[a-z-]+)\)$", re.MULTILINE)
 
 
@@ -110,16 +115,32 @@ class Served:
         """The same for mock devices."""
         return self.allocation(*map(mock.name, numbers), guard=guard)
 
-    def refusals(self, since: int = 0) -> list[Refusal]:
-        """What the running agent has refused, from character `since` of its log on."""
-        return [Refusal(found["reason"], found["text"]) for found in _REFUSED.finditer(self.agent.log()[since:])]
+    def container(self, config: api.ContainerConfig, pod: Pod | None = None, name: str = "c") -> Container:
+        """Create a container as the kubelet does: again as long as the agent says that spec files have not been read yet.
+
+        Raises CriError for any other refusal.
+        """
+        pod = pod or self.node.pod()
+        for _ in range(_TRIES):
+            try:
+                return pod.container(name, extra=config)
+            except CriError as error:
+                refusal = self._passed_on(error)
+                if refusal is None or refusal.reason != UNSETTLED:
+                    raise
+        raise LabError(f"the specs of {self!r} do not settle")
 
     def refused_as(self, error: CriError) -> Refusal:
         """The refusal that `error` passes on. Raises LabError unless the runtime's text ends with the agent's own, word by word."""
-        said = self.refusals()
-        if not said or not error.details.endswith(f"desc = {said[-1].text}"):
-            raise LabError(f"the runtime said {error.details!r}, the agent {said[-1:]!r}")
-        return said[-1]
+        refusal = self._passed_on(error)
+        if refusal is None:
+            raise LabError(f"the runtime said {error.details!r}, which the agent did not say")
+        return refusal
+
+    def _passed_on(self, error: CriError) -> Refusal | None:
+        """The agent's latest refusal, if that is what `error` says."""
+        said = _REFUSED.findall(self._agent.log()) if self._agent is not None else []
+        return Refusal(said[-1][1], said[-1][0]) if said and error.details.endswith(f"desc = {said[-1][0]}") else None
 
     def wait_synchronized_again(self, before: int, timeout: float = 10) -> None:
         """Wait until the running agent has been synchronised more often than `before` times (see `synchronizations`)."""
@@ -140,8 +161,3 @@ def node_spec(kind: str, *devices: str, edits: dict[str, Any] | None = None, **d
     if edits is not None:
         spec["containerEdits"] = edits
     return spec
-
-
-def names_of(kind: str, devices: Iterable[str]) -> tuple[str, ...]:
-    """The qualified names of devices of a kind."""
-    return tuple(f"{kind}={device}" for device in devices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nri_cdi.cdi import document
 from nri_cdi.cdi.convert import Converter, PlacedFault
@@ -17,6 +17,9 @@ from nri_cdi.cdi.versions import minimum_version
 
 if TYPE_CHECKING:
     from nri_cdi.cdi.versions import Place
+
+_FAULTS_MAX: Final = 100
+"""Of one file: who repairs the first hundred looks again, and a file made to have millions must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def examine(data: bytes, path: str) -> Examined:
         return Examined(Spec("", ""), (fault,))
     converter = Converter()
     spec = converter.spec(root)
-    faults = converter.faults + _placed(validate(spec), root, converter.faults)
+    faults = (converter.faults + _placed(validate(spec), root, converter.faults))[:_FAULTS_MAX]
     return Examined(
         spec,
         tuple(_error(placed, path) for placed in faults),

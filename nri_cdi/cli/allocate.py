@@ -41,10 +41,15 @@ def _allocate(options: argparse.Namespace) -> int:
         print(f"nri-cdi: {error}", file=sys.stderr)
         return 2
     whole: dict[str, Any] = {"annotations": {}, "mounts": [], "envs": {}, "devices": []}
+    mounts: dict[
+        str, Any
+    ] = {}  # by place: of two mounts at one place the kubelet keeps the first, and all guards have one parent
     for allocation in allocations.values():
         plain: dict[str, Any] = to_plain(allocation)
         whole["annotations"] |= plain["annotations"]
-        whole["mounts"] += plain["mounts"]
+        for mount in plain["mounts"]:
+            mounts.setdefault(mount["container_path"], mount)
+    whole["mounts"] = list(mounts.values())
     if options.output == "json":
         print(json.dumps(whole, indent=2))
         return 0

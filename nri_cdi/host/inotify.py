@@ -38,7 +38,7 @@ _NOTHING: Final = bytes(4)
 class Watch:
     """Tells when something happened in one of `directories`; `close` when done.
 
-    A directory that is not there is watched for by its nearest ancestor that is. Raises OSError when the kernel refuses to
+    A directory that is not there is watched for from above. Raises OSError when the kernel refuses to
     watch at all (out of instances or watches).
     """
 
@@ -79,16 +79,23 @@ class Watch:
         """Watch what there is to watch now: to be called after something relevant happened, before a scan."""
         self._spec = set()
         for directory in self._directories:
-            watch = self._add(directory, _OF_A_DIRECTORY)
+            watch = self._follow(os.path.abspath(directory))  # noqa: PTH100  # pathlib costs memory here
             if watch is not None:
                 self._spec.add(watch)
-            self._watch_ancestor(directory)
 
-    def _watch_ancestor(self, directory: str) -> None:
-        """Watch the nearest ancestor that exists: through it the directory comes, or is replaced."""
-        path = os.path.dirname(os.path.abspath(directory))  # noqa: PTH100, PTH120  # pathlib costs memory here
-        while self._add(path, _OF_AN_ANCESTOR) is None and path != "/":
-            path = os.path.dirname(path)  # noqa: PTH120
+    def _follow(self, directory: str) -> int | None:
+        """Watch everything that `directory` may come through or be replaced through, then itself; its watch, None if it is not there.
+
+        Downwards, so that what comes while we look is seen by the watch above it. A part may be a symbolic link: the directory in which it lies
+        is watched as well as the one it leads to.
+        """
+        self._add("/", _OF_AN_ANCESTOR)
+        at = directory.find("/", 1)
+        while at > 0:
+            if self._add(directory[:at], _OF_AN_ANCESTOR) is None:
+                return None
+            at = directory.find("/", at + 1)
+        return self._add(directory, _OF_A_DIRECTORY)
 
     def _add(self, path: str, mask: int) -> int | None:
         watch: int = _LIBC.inotify_add_watch(self.fd, os.fsencode(path), mask | _MASK_ADD)

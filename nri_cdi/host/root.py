@@ -7,12 +7,19 @@ present, absent, or not visible from here; where only a part of the host is moun
 from __future__ import annotations
 
 import enum
+import errno
+import logging
 import os
 import posixpath
 import stat
 from typing import Final
 
 from nri_cdi.cdi import HostNode, HostNodeMissing, NotADeviceNode
+
+LOG = logging.getLogger("nri_cdi.host")
+
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""The errors that say that nothing is there; all others say that we could not look."""
 
 _LINKS_MAX: Final = 40
 """How many symbolic links one path may lead through: the kernel's own limit."""
@@ -35,18 +42,19 @@ class Presence(enum.Enum):
 
 
 class HostRoot:
-    """Device nodes and paths of the host below `root`."""
+    """Device nodes and paths of the host below `root`. Nothing is remembered: each question is a look."""
 
     def __init__(self, root: str = "/") -> None:
         self._root = posixpath.normpath(root)
         self._whole = self._root == "/"
+        self._said: set[str] = set()
 
     def device_node(self, path: str) -> HostNode:
         """The node at `path`, a symbolic link at its end not followed. Raises HostNodeMissing or NotADeviceNode."""
         try:
             found = os.lstat(path if self._whole else self._inside(path, follow=False))
-        except OSError as error:
-            raise HostNodeMissing(path, error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no path can have
+            raise HostNodeMissing(path, getattr(error, "strerror", None) or str(error)) from error
         kind = _TYPES.get(stat.S_IFMT(found.st_mode))
         if kind is None:
             raise NotADeviceNode(path, _KINDS.get(stat.S_IFMT(found.st_mode), "something else"))
@@ -54,17 +62,41 @@ class HostRoot:
         return HostNode(kind, *numbers, stat.S_IMODE(found.st_mode))
 
     def presence(self, path: str) -> Presence:
-        """Whether `path` leads to something on the host, links followed."""
+        """Whether `path` leads to something on the host, links followed. What is not visible is logged once for each place."""
         try:
-            os.stat(path if self._whole else self._inside(path, follow=True))  # noqa: PTH116  # on the request path
-        except OSError:
-            return Presence.ABSENT if self._whole or self._visible(path) else Presence.NOT_VISIBLE
+            place = path if self._whole else self._inside(path, follow=True)
+            os.stat(place)  # noqa: PTH116  # on the request path
+        except ValueError:  # a name that no path can have
+            return Presence.ABSENT
+        except OSError as error:
+            if error.errno in _NOT_THERE and self._visible(path):
+                return Presence.ABSENT
+            self._say(path, error)
+            return Presence.NOT_VISIBLE
         return Presence.PRESENT
 
     def _visible(self, path: str) -> bool:
-        """Whether we would see `path` if it were there: its first directory is there below the root."""
-        first = posixpath.normpath(path).lstrip("/").partition("/")[0]
+        """Whether we would see `path` if it were there: the first directory that it leads to is there below the root."""
+        if self._whole:
+            return True
+        try:
+            place = self._inside(path, follow=True)
+        except OSError:  # links that go round and round are all here
+            return True
+        first = place[len(self._root) :].lstrip("/").partition("/")[0]
         return os.path.lexists(posixpath.join(self._root, first))
+
+    def _say(self, path: str, error: OSError) -> None:
+        first = posixpath.normpath(path).lstrip("/").partition("/")[0]
+        if first not in self._said:
+            self._said.add(first)
+            LOG.warning(
+                "%s is not visible under the host root %s (%s); what is in /%s is taken as it is written",
+                path,
+                self._root,
+                error.strerror,
+                first,
+            )
 
     def _inside(self, path: str, *, follow: bool) -> str:
         """The place below the root that `path` names on the host. Raises OSError as looking it up there would."""
@@ -86,7 +118,7 @@ class HostRoot:
                 continue
             links += 1
             if links > _LINKS_MAX:
-                raise OSError(40, os.strerror(40), path)
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             if target.startswith("/"):
                 done = []
             todo += [step for step in target.split("/") if step not in {"", "."}][::-1]

@@ -50,12 +50,13 @@ class Specs:
         self._snapshot = EMPTY
         self._known = threading.Condition()
         self._dirty = True  # something happened that the snapshot does not hold yet
-        self._stopping = False
+        self._stopping = threading.Event()
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._said: dict[str, str] = {}
         self._child: subprocess.Popen[bytes] | None = None
         self._watch: Watch | None = None
         self._watch_refused = False
+        self._failure = ""  # of the latest scan, as it was logged
 
     def start(self) -> None:
         """Begin the first scan: it runs while the caller goes on loading."""
@@ -72,7 +73,10 @@ class Specs:
         return self._snapshot
 
     def current(self, patience: float) -> Snapshot | None:
-        """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None."""
+        """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None.
+
+        Where the kernel does not watch for us (which is logged) a snapshot counts for RESCAN seconds.
+        """
         if not self._behind():
             return self._snapshot
         deadline = time.monotonic() + patience
@@ -86,14 +90,14 @@ class Specs:
 
     def run(self) -> None:
         """Keep the snapshot current until `stop`."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             if self._dirty:
                 self._refresh()
             self._wait()
 
     def stop(self) -> None:
-        """End `run`, within a tenth of a second."""
-        self._stopping = True
+        """End `run`, within two tenths of a second. To be called once."""
+        self._stopping.set()
         child = self._child
         if child is not None:
             child.kill()
@@ -111,15 +115,13 @@ class Specs:
     def _wait(self) -> None:
         """Until something relevant happened, or a while where nobody watches for us."""
         if self._watch is None:
-            end = time.monotonic() + (RETRY if self._dirty else RESCAN)
-            while not self._stopping and time.monotonic() < end:
-                time.sleep(0.05)
+            self._stopping.wait(RESCAN)
             self._make_watch()
             self._dirty = True
             return
         poll = select.poll()
         poll.register(self._watch.fd, select.POLLIN)
-        while not self._stopping and not self._dirty:
+        while not self._stopping.is_set() and not self._dirty:
             if poll.poll(100):
                 self._dirty = True  # before the events are taken, so that no request sees neither
                 if self._watch.take():
@@ -134,25 +136,21 @@ class Specs:
         try:
             self._watch = Watch(self._directories)
         except OSError as error:
-            if not self._watch_refused:
-                self._watch_refused = True
-                LOG.warning(
-                    "the kernel does not watch the spec directories (%s); they are read every %g s", error, RESCAN
-                )
+            self._say_unwatched(error)
 
     def _refresh(self) -> None:
         """Read the directories until nothing happens meanwhile; then the snapshot is current."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
-                if self._watch is not None:
-                    self._watch.take()
-                    self._watch.renew()
+                # a first scan that `start` began is older than what has happened since: that is for the scan behind it
+                if self._child is None:
+                    self._renew()
                 snapshot = self._scan()
             except (ScanFailed, OSError) as error:
-                if not self._stopping:
-                    LOG.error("the spec directories cannot be read, the devices known so far are kept: %s", error)
-                    time.sleep(RETRY)
+                self._say_failed(error)
+                self._stopping.wait(RETRY)
                 continue
+            self._failure = ""
             with self._known:
                 self._snapshot = snapshot
                 self._dirty = self._watch is not None and self._watch.pending() and self._watch.take()
@@ -163,9 +161,32 @@ class Specs:
             if not self._dirty:
                 return
 
+    def _renew(self) -> None:
+        """Take what has happened so far, which the scan that follows sees, and watch what there is now."""
+        if self._watch is None:
+            return
+        try:
+            self._watch.take()
+            self._watch.renew()
+        except OSError as error:
+            self._watch = None  # not closed: a request may look at it just now
+            self._say_unwatched(error)
+
+    def _say_failed(self, error: Exception) -> None:
+        """Log the failure of a scan once, as long as it is the same."""
+        if str(error) != self._failure and not self._stopping.is_set():
+            self._failure = str(error)
+            LOG.error("the spec directories cannot be read, the devices known so far are kept: %s", error)
+
+    def _say_unwatched(self, error: OSError) -> None:
+        if not self._watch_refused:
+            self._watch_refused = True
+            LOG.warning("the kernel does not watch the spec directories (%s); they are read every %g s", error, RESCAN)
+
     def _scan(self) -> Snapshot:
-        child, self._child = self._child or _begin(self._directories), None
-        self._child = child
+        child = self._child = self._child or _begin(self._directories)
+        if self._stopping.is_set():  # `stop` may have come before there was a child
+            child.kill()
         try:
             out, err = child.communicate(timeout=SCAN_TIMEOUT)
         except subprocess.TimeoutExpired:

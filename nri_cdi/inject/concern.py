@@ -73,6 +73,8 @@ def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
             at += 4
         else:
             raise ValueError("a wire type that proto3 does not have")
+    if at > end:
+        raise ValueError("a field ends behind its message")
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

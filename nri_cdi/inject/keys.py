@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nri_cdi.allocation import GUARD_ROOT, guarded_key_name, own_key_name
+from nri_cdi.allocation import (
+    GUARD_ROOT,
+    GUARD_SOURCE,
+    guarded_key_name,
+    guards_another_version,
+    is_of_another_version,
+    own_key_name,
+)
 from nri_cdi.cdi import AnnotationError
 from nri_cdi.cdi.annotations import parse_value
 
@@ -14,6 +21,7 @@ from .refusals import Reason, Refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .refusals import Subject
     from .request import Shown
 
 
@@ -24,7 +32,7 @@ class Keys:
     own: Mapping[str, tuple[str, ...]]
     foreign: Mapping[str, tuple[str, ...]]
     guards: tuple[str, ...]
-    """Destinations of guard mounts, the parent once; empty when there are none."""
+    """Destinations of the guard mounts that stand, the parent first; empty when there are none, or when the parent is lifted already."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,21 +45,25 @@ def keys(container: Shown, prefix: str) -> Keys:
     """The keys of a container, in sorted order.
 
     Raises Refusal for a value that is no list of names, for an allocation key that stands on the pod too (the kubelet writes
-    them on containers only: a person copied it), and for a guard whose key did not arrive. A foreign key that stands on the pod
+    them on containers only: a person copied it), for a guard whose key did not arrive, and for keys and guards of a format that only a
+    newer release knows: what they promise cannot be kept, and lifting our guard would lift theirs. A foreign key that stands on the pod
     too is not believed and left out, as the runtime's own CDI does.
     """
     own, foreign = {}, {}
     for key in sorted(key for key in container.annotations if key.startswith(prefix)):
         name = own_key_name(key, prefix)
+        ours = name is not None or is_of_another_version(key, prefix)
         if key in container.pod_annotations:
-            if name is None:
-                continue
-            raise Refusal(
-                Reason.SMUGGLED_KEY,
-                container.subject,
-                f"the annotation {key} stands on the pod as well, where only a person can have put it",
-                "remove it from the pod",
-            )
+            if ours:
+                raise Refusal(
+                    Reason.SMUGGLED_KEY,
+                    _with(container, key),
+                    f"the annotation {key} stands on the pod as well, where only a person can have put it",
+                    "remove it from the pod",
+                )
+            continue
+        if ours and name is None:
+            raise _unknown(_with(container, key), f"the annotation {key}")
         try:
             names = parse_value(key, container.annotations[key])
         except AnnotationError as error:
@@ -65,9 +77,33 @@ def keys(container: Shown, prefix: str) -> Keys:
     return Keys(own, foreign, _guards(container, own))
 
 
+def named(annotations: Mapping[str, str], prefix: str) -> tuple[str, ...]:
+    """The names in all keys as they stand, unchecked: for texts."""
+    values = (value for key, value in sorted(annotations.items()) if key.startswith(prefix))
+    return tuple(dict.fromkeys(name for value in values for name in value.split(",") if name))
+
+
+def _with(container: Shown, key: str) -> Subject:
+    return replace(container.subject, devices=tuple(container.annotations[key].split(",")))
+
+
+def _unknown(subject: Subject, what: str) -> Refusal:
+    return Refusal(
+        Reason.UNKNOWN_FORMAT,
+        subject,
+        f"{what} was written by a newer release of nri-cdi, whose format is not known here",
+        "run that release on this node again, or delete the pod, so that it is allocated anew",
+    )
+
+
 def _guards(container: Shown, own: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     children = []
+    parent = False
     for mount in container.mounts:
+        # the cover that another instance of ours has laid on it in this request is none
+        parent = parent or (mount.destination == GUARD_ROOT and mount.source == GUARD_SOURCE)
+        if guards_another_version(mount.destination):
+            raise _unknown(container.subject, f"the guard {mount.destination}")
         guarded = guarded_key_name(mount.destination)
         if guarded is None:
             continue
@@ -79,4 +115,4 @@ def _guards(container: Shown, own: Mapping[str, tuple[str, ...]]) -> tuple[str, 
                 "delete the pod, so that it is allocated anew",
             )
         children.append(mount.destination)
-    return (GUARD_ROOT, *dict.fromkeys(children)) if children else ()
+    return (GUARD_ROOT, *dict.fromkeys(children)) if parent and children else ()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from nri_cdi.cdi import InjectionError, UnresolvedDevices, fill
+from google.protobuf.message import DecodeError
+
 from nri_cdi.nri import Event, Plugin, Refused, api
 
 from .adjustment import adjustment
 from .concern import Concern
-from .decision import decide
+from .decision import decide, fill_from, resolve
 from .gate import check_start
-from .refusals import Reason, Refusal
+from .keys import keys, named
+from .refusals import TEXT_MAX, Reason, Refusal, Subject, shortened
 from .request import shown, subject_of
 from .runtime import UNKNOWN, capabilities
 
@@ -23,12 +26,15 @@ if TYPE_CHECKING:
     from nri_cdi.host.root import HostRoot
     from nri_cdi.nri import Runtime
 
-    from .refusals import Subject
-
 LOG = logging.getLogger("nri_cdi.inject")
 
 SETTLING: Final = 0.33
 """Seconds that a container of ours waits for spec files that are changing: a third of our own deadline."""
+
+_STATE_CHANGE: Final = b"\x08"
+"""How a StateChangeEvent begins: with its number. Requests of their own begin with the pod, field 1 as a message."""
+
+_NOBODY: Final = Subject("", "", "")
 
 
 class InjectPlugin(Plugin):
@@ -53,53 +59,67 @@ class InjectPlugin(Plugin):
         self._runtime = capabilities(runtime)
 
     def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
-        """Inject the devices that the container's annotations name, or refuse it."""
-        container = shown(request.pod, request.container)
+        """Inject the devices that the container's annotations name, or refuse it.
+
+        Raises Refused, whatever is the matter, a bug of ours too.
+        """
         try:
-            decision = decide(container, self._settled(container.subject), self._host, self._runtime, self._prefix)
+            return self._create(request)
         except Refusal as refusal:
             raise _refused(refusal) from refusal
-        if decision is None:
-            return None
-        LOG.info("injected %s into %s", ", ".join(decision.names), container.subject)
-        return api.CreateContainerResponse(adjust=adjustment(decision, self._runtime))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, or the container would pass
+            bug = self._internal(request.pod, request.container, error)
+            raise _refused(bug) from bug
 
     def state_change(self, event: Event, pod: api.PodSandbox, container: api.Container) -> None:
-        """The start gate."""
-        if event is Event.START_CONTAINER:
-            try:
-                check_start(shown(pod, container), self._prefix)
-            except Refusal as refusal:
-                raise _refused(refusal) from refusal
+        """The start gate. Raises Refused as `create_container` does."""
+        if event is not Event.START_CONTAINER:
+            return
+        try:
+            check_start(shown(pod, container), self._prefix)
+        except Refusal as refusal:
+            raise _refused(refusal) from refusal
+        except Exception as error:  # noqa: BLE001  # as above
+            bug = self._internal(pod, container, error)
+            raise _refused(bug) from bug
 
-    def overdue(self, event: Event, payload: bytes) -> Refused:
-        """The refusal of a container whose decision did not come in time."""
-        message = (
-            api.CreateContainerRequest.FromString(payload)
-            if event is Event.CREATE_CONTAINER
-            else api.StateChangeEvent()
-        )
-        what = "nri-cdi did not come to a decision in time, a look at the host's files still hangs"
+    def overdue(self, event: Event, payload: bytes) -> Refused:  # noqa: ARG002  # the same for all
+        """The refusal of a container whose decision did not come in time. Does not raise, whatever the payload is."""
         refusal = Refusal(
             Reason.OVERDUE,
-            subject_of(message.pod, message.container),
-            what,
+            self._subject(payload),
+            "nri-cdi did not come to a decision in time, a look at the host's files still hangs",
             "it is tried again; is a host path of its CDI devices on a dead network file system?",
         )
         return _refused(refusal)
 
     def check(self, names: Sequence[str]) -> str | None:
         """Why a container with these devices would be refused now, as far as can be told without it; None if it would not."""
-        snapshot = self._current(SETTLING)
-        if snapshot is None:
-            return "the CDI spec files on the node are changing at this moment"
         try:
-            edits = snapshot.resolve(names)
+            snapshot = self._settled(_NOBODY)
+            edits = resolve(tuple(names), snapshot, _NOBODY)
             for node in edits.device_nodes:
-                fill(node, self._host)
-        except (UnresolvedDevices, InjectionError) as error:
-            return str(error)
+                fill_from(self._host, node, _NOBODY)
+        except Refusal as refusal:
+            return f"{shortened(refusal.what, TEXT_MAX)}; {refusal.todo}"
+        except Exception as error:
+            LOG.exception("a bug of nri-cdi, please report it")
+            return f"internal error: {type(error).__name__}: {error}"
         return None
+
+    def _create(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
+        container = shown(request.pod, request.container)
+        carried = keys(container, self._prefix)
+        if not carried.names:
+            return None
+        container = replace(container, subject=replace(container.subject, devices=carried.names))
+        decision = decide(container, carried, self._settled(container.subject), self._host, self._runtime)
+        if decision.is_empty:
+            LOG.debug("%s has %s already", container.subject, ", ".join(decision.names))
+            return None
+        response = api.CreateContainerResponse(adjust=adjustment(decision, self._runtime))
+        LOG.info("injected %s into %s", ", ".join(decision.names), container.subject)
+        return response
 
     def _settled(self, subject: Subject) -> Snapshot:
         snapshot = self._current(SETTLING)
@@ -111,6 +131,26 @@ class InjectPlugin(Plugin):
                 "it is tried again",
             )
         return snapshot
+
+    def _subject(self, payload: bytes) -> Subject:
+        """Which container a request is about: of a form of its own, or a StateChangeEvent."""
+        form = api.StateChangeEvent if payload.startswith(_STATE_CHANGE) else api.CreateContainerRequest
+        try:
+            message = form.FromString(payload)
+        except DecodeError:
+            return _NOBODY
+        container = message.container
+        return replace(subject_of(message.pod, container), devices=named(container.annotations, self._prefix))
+
+    def _internal(self, pod: api.PodSandbox, container: api.Container, error: Exception) -> Refusal:
+        LOG.error("a bug of nri-cdi, please report it", exc_info=error)
+        devices = named(container.annotations, self._prefix)
+        return Refusal(
+            Reason.INTERNAL,
+            replace(subject_of(pod, container), devices=devices),
+            f"internal error: {type(error).__name__}: {error}",
+            "please report it, with the log of nri-cdi",
+        )
 
 
 def _refused(refusal: Refusal) -> Refused:

@@ -73,4 +73,4 @@ def _below(path: str, allowed: tuple[str, ...]) -> bool:
     """Whether a path is one of `allowed` or below it; `..` is taken out first."""
     clean = posixpath.normpath(path)
     roots = (posixpath.normpath(root) for root in allowed)
-    return any(root == "/" or clean == root or clean.startswith(f"{root}/") for root in roots)
+    return any(root in {"/", clean} or clean.startswith(f"{root}/") for root in roots)

@@ -2,12 +2,17 @@
 
 A reply that names one thing twice is a conflict with itself and fails the creation, so what the edits say twice is merged
 first; as in CDI the last one wins. Hooks are never merged: each of them runs.
+
+The device cgroup knows numbers, not paths. Where two nodes have the same numbers the container may do with both what it may do with one of them,
+as with CDI, whose rules only ever add; so that is what is promised for both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from nri_cdi.cdi.paths import clean
 
 from .request import Hook, Mount, Node
 
@@ -39,11 +44,17 @@ class Promise:
     env: Mapping[str, str]
     hooks: tuple[Hook, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return not (self.nodes or self.mounts or self.env or self.hooks)
+
 
 def promise(edits: ContainerEdits, filled: tuple[DeviceNode, ...], uid: int, gid: int) -> Promise:
     """The promise of `edits`, whose device nodes are `filled` from the host.
 
     As in CDI, a node without an owner is given to the container's process when that is not root (uid, gid 0: root or unknown).
+    Destinations that differ in their spelling only are one.
     """
     nodes: dict[str, PromisedNode] = {}
     for device in filled:
@@ -58,13 +69,25 @@ def promise(edits: ContainerEdits, filled: tuple[DeviceNode, ...], uid: int, gid
             device.gid if device.gid is not None else gid or None,
         )
         nodes[device.path] = PromisedNode(node, _access(device.permissions))
-    mounts: dict[str, Mount] = {}
+    places: dict[str, Mount] = {}
     for mount in edits.mounts:
-        mounts.pop(mount.container_path, None)
-        mounts[mount.container_path] = Mount(mount.container_path, mount.host_path, mount.type, mount.options)
+        places.pop(clean(mount.container_path), None)
+        places[clean(mount.container_path)] = Mount(mount.container_path, mount.host_path, mount.type, mount.options)
     env = {name: value for name, _, value in (entry.partition("=") for entry in edits.env)}
     hooks = tuple(Hook(h.hook_name, h.path, h.args, h.env, h.timeout) for h in edits.hooks)
-    return Promise(nodes, mounts, env, hooks)
+    return Promise(_joined(nodes), {mount.destination: mount for mount in places.values()}, env, hooks)
+
+
+def _joined(nodes: Mapping[str, PromisedNode]) -> dict[str, PromisedNode]:
+    """The nodes, each with the access of all that have its numbers."""
+    allowed: dict[tuple[str, int, int], frozenset[str]] = {}
+    for item in nodes.values():
+        numbers = (item.node.type, item.node.major, item.node.minor)
+        allowed[numbers] = allowed.get(numbers, frozenset()) | item.access
+    return {
+        path: replace(item, access=allowed[item.node.type, item.node.major, item.node.minor])
+        for path, item in nodes.items()
+    }
 
 
 def _access(permissions: str) -> frozenset[str]:

@@ -38,13 +38,23 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRule:
-    """A rule of the device cgroup; None for any number, type `a` for any type."""
+    """A rule of the device cgroup; None for any number, type `a` (or none) for any type."""
 
     allow: bool
     type: str
     major: int | None
     minor: int | None
     access: str
+
+    def matches(self, node: Node) -> bool:
+        """Whether the rule is about a node, among others perhaps."""
+        return (
+            self.type in {"a", "", node.type} and self.major in {None, node.major} and self.minor in {None, node.minor}
+        )
+
+    def names(self, node: Node) -> bool:
+        """Whether the rule is about a node's numbers and no others."""
+        return (self.type, self.major, self.minor) == (node.type, node.major, node.minor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +94,14 @@ class Shown:
     uid: int
     gid: int
     """Of the container's process; 0 also when the runtime does not say (before containerd 2.3)."""
+    additional_gids: frozenset[int]
+    """Likewise; empty also when the runtime does not say."""
 
     def access(self, node: Node) -> frozenset[str]:
         """Which of `r` and `w` the device cgroup allows for a node: the last rule that matches decides each."""
         allowed: set[str] = set()
         for rule in self.rules:
-            if (
-                rule.type in {"a", "", node.type}
-                and rule.major in {None, node.major}
-                and rule.minor in {None, node.minor}
-            ):
+            if rule.matches(node):
                 letters = set(rule.access) & {"r", "w"}
                 allowed = allowed | letters if rule.allow else allowed - letters
         return frozenset(allowed)
@@ -120,6 +128,7 @@ def shown(pod: api.PodSandbox, container: api.Container) -> Shown:
         ),
         uid=container.user.uid,
         gid=container.user.gid,
+        additional_gids=frozenset(container.user.additional_gids),
     )
 
 

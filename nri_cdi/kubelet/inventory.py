@@ -1,57 +1,54 @@
-"""The inventory: from a snapshot of CDI specs to what ListAndWatch tells the kubelet. Pure.
+"""The inventory: from a snapshot of CDI specs and looks at the host to what ListAndWatch tells the kubelet. Pure.
 
-Only configured kinds are advertised. The resource's name is the kind (`vendor.com/class`), a device's id is its CDI name. A
-device that was advertised once stays in the list as unhealthy when it is gone: the kubelet then knows why it may not hand it out.
+`advance` takes one inventory to the next; what it needs of the world is in `World`, so the same world gives the same inventory. Only
+configured kinds are advertised, each under the name of its resource; a device's id is its CDI name. A device that was advertised once
+stays in the list as unhealthy when it is gone, for a while: the kubelet then knows why it may not hand it out.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
+from nri_cdi.host.numa import Place
+from nri_cdi.kubelet import health as healths
+from nri_cdi.kubelet.candidates import Candidate, Specs, candidates, host_path
+from nri_cdi.kubelet.condition import problem
+from nri_cdi.kubelet.identity import select, wanted
 from nri_cdi.kubelet.order import natural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PREFIX_MAX: Final = 244
-"""Bytes of a resource's domain: 253 for a DNS name, less the `requests.` that quotas put before it."""
+    from nri_cdi.cdi import HostNode
+    from nri_cdi.kubelet.condition import Look
+    from nri_cdi.kubelet.health import Health
+    from nri_cdi.kubelet.identity import Omission, Rules, Selection
 
-NAME_MAX: Final = 63
-"""Bytes of a resource's name part, Kubernetes' limit for the last part of a qualified name."""
+FORGET: Final = 3600.0
+"""Seconds after which a device that no spec names any more leaves the list; its resource goes with the last one. Long: nothing
+waits for it, and until then the count of the node's devices says what is missing."""
+
+UNSEEN: Final = "not seen since nri-cdi started"
 
 _NAMED_IN_LOG: Final = 5
 """So many devices a log line names; the rest it counts."""
 
-_DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-
-
-class SpecNames(Protocol):
-    """What an inventory needs of `nri_cdi.cdi.Snapshot`."""
-
-    @property
-    def devices(self) -> Mapping[str, object]:
-        """The devices that resolve, by qualified name."""
-
-    @property
-    def conflicts(self) -> Mapping[str, Sequence[str]]:
-        """The paths that define one qualified name in conflict, by that name."""
-
-    @property
-    def errors(self) -> Mapping[str, object]:
-        """What is wrong with the spec files that are not valid, by path."""
+_NOWHERE: Final = Place()
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device as the kubelet is told of it. `reason` says why it is not healthy, and is empty when it is."""
+    """A device as the kubelet is told of it.
+
+    `reason` says what is wrong; a healthy device may have one while it settles (see `health`), and containers are held with it.
+    """
 
     id: str
     qualified_name: str
     healthy: bool = True
     reason: str = ""
+    place: Place = _NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,99 +60,177 @@ class Resource:
     devices: tuple[Device, ...] = ()
 
 
-def resource_name_problem(kind: str) -> str | None:
-    """Why Kubernetes refuses the CDI kind `kind` as the name of an extended resource, or None if it takes it.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long devices settle, in seconds: after our start (a boot may be under way), and after a change of their spec file."""
 
-    CDI allows more than Kubernetes: capitals and underscores in the vendor, for one. The kubelet refuses such a name at each
-    Register; said at configuration time it is found once.
-    """
-    domain, slash, name = kind.partition("/")
-    said = f"{kind!r} cannot be a Kubernetes resource"
-    if not slash or not domain or not name or "/" in name:
-        return f"{said}: it must be a CDI kind, vendor/class, as in device.example.com/gpu"
-    if "kubernetes.io/" in kind:
-        return f"{said}: names under kubernetes.io/ are Kubernetes' own; give the specs another vendor"
-    if domain.startswith("requests."):
-        return f"{said}: a vendor that begins with 'requests.' is taken for a quota; give the specs another vendor"
-    if not _DOMAIN.fullmatch(domain) or len(domain) > PREFIX_MAX:
-        return (
-            f"{said}: the vendor {domain!r} must be a DNS name of at most {PREFIX_MAX} bytes: "
-            "lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit"
-        )
-    if not _NAME.fullmatch(name) or len(name) > NAME_MAX:
-        return (
-            f"{said}: the class {name!r} must have at most {NAME_MAX} bytes: "
-            "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
-        )
-    return None
-
-
-def inventory(snapshot: SpecNames, kinds: Iterable[str], previous: tuple[Resource, ...] = ()) -> tuple[Resource, ...]:
-    """The resources of the configured `kinds`, in their order, from a snapshot and the inventory before it.
-
-    Devices that resolve are healthy. A name in conflict is unhealthy, as is a device of `previous` that the snapshot no longer
-    knows. A kind without any device is a resource without devices: the kubelet shows capacity 0.
-    """
-    before = {resource.kind: resource for resource in previous}
-    found: dict[str, dict[str, Device]] = {kind: {} for kind in kinds}
-    for name in snapshot.devices:
-        kind, _, device = name.partition("=")
-        if kind in found:
-            found[kind][device] = Device(device, name)
-    for name, paths in snapshot.conflicts.items():
-        kind, _, device = name.partition("=")
-        if kind in found:
-            reason = f"defined more than once in one directory, by {' and '.join(paths)}: keep one of them"
-            found[kind][device] = Device(device, name, healthy=False, reason=reason)
-    gone = _gone(snapshot)
-    for kind, devices in found.items():
-        for old in before[kind].devices if kind in before else ():
-            devices.setdefault(old.id, Device(old.id, old.qualified_name, healthy=False, reason=gone))
-    return tuple(
-        Resource(kind, kind, tuple(sorted(devices.values(), key=lambda device: natural(device.id))))
-        for kind, devices in found.items()
-    )
-
-
-def _gone(snapshot: SpecNames) -> str:
-    """Why a device is not there any more, with the files that may have defined it."""
-    reason = "no valid CDI spec of this node defines it any more"
-    if snapshot.errors:
-        reason += f"; not valid: {_some(sorted(snapshot.errors))}"
-    return reason
+    start: float = 60.0
+    specs: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A line for the log, and whether it asks for somebody's attention."""
+class World:
+    """What is seen of the host: a look at each of `Catalog.paths`, and its nodes as they were last seen there."""
 
-    text: str
-    alarming: bool = False
+    looks: Mapping[str, Look]
+    nodes: Mapping[str, HostNode]
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where the host's nodes sit, by path."""
+    away: str = ""
+    """Why all devices are unhealthy whatever they are like: the NRI half is away; empty if it is not (see `link`)."""
 
 
-def changes(previous: tuple[Resource, ...], present: tuple[Resource, ...]) -> tuple[Change, ...]:
-    """What an operator should read about the step from one inventory to the next; nothing for no change."""
-    before = {resource.kind: resource for resource in previous}
-    said: list[Change] = []
-    for resource in present:
-        old = before.get(resource.kind)
-        if old == resource:
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalog:
+    """What a snapshot says of the configured kinds: the devices that resolve, those in conflict, and the host paths to look at."""
+
+    found: Mapping[str, Candidate]
+    conflicts: Mapping[str, tuple[str, ...]]
+    errors: tuple[str, ...]
+    """The files that are not valid."""
+    valid: frozenset[str]
+    """The files that are."""
+    paths: tuple[str, ...]
+
+    @classmethod
+    def of(cls, snapshot: Specs, kinds: Iterable[str]) -> Catalog:
+        """The catalog of a snapshot."""
+        kinds = frozenset(kinds)
+        found = candidates(snapshot, kinds)
+        paths = (path for one in found.values() for path in cls.paths_of(one))
+        conflicts = {name: paths for name, paths in snapshot.conflicts.items() if name.partition("=")[0] in kinds}
+        valid = frozenset(file.path for file in snapshot.specs)
+        return cls(found, conflicts, tuple(sorted(snapshot.errors)), valid, tuple(dict.fromkeys(paths)))
+
+    @staticmethod
+    def paths_of(one: Candidate) -> tuple[str, ...]:
+        """The host paths that the condition of one device depends on."""
+        return tuple(host_path(node) for node in (*one.common, *one.nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A device that is or was advertised: its health, what it was made of when it was last seen, and since when it is gone (seconds)."""
+
+    health: Health
+    candidate: Candidate
+    gone_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inventory:
+    """The devices that are or were advertised, by qualified name; and of what is not advertised, why."""
+
+    known: Mapping[str, Known] = field(default_factory=dict)
+    left_out: Mapping[str, Omission] = field(default_factory=dict)
+
+
+def advance(
+    before: Inventory,
+    catalog: Catalog,
+    world: World,
+    rules: Rules,
+    kinds: Sequence[str],
+    patience: Patience,
+    now: float,
+) -> Inventory:
+    """The inventory after a look at the world at time `now`. `kinds` are the configured ones, in order."""
+    # What a broken spec file named stays what it is while it settles: no other name may take its host device.
+    held = {
+        name: old.candidate for name, old in before.known.items() if old.gone_since is not None and old.health.healthy
+    }
+    sticky = {name for name, old in before.known.items() if old.gone_since is None} | held.keys()
+    chosen = select({**held, **catalog.found}.values(), world.nodes, rules, kinds, sticky)
+    known: dict[str, Known] = {}
+    for name in chosen.names & catalog.found.keys():
+        known[name] = _present(before.known.get(name), catalog.found[name], world.looks, patience, now)
+    for name, paths in catalog.conflicts.items():
+        kind, _, device = name.partition("=")
+        if kind in kinds and wanted(name, rules):
+            reason = f"defined more than once in one directory, by {' and '.join(paths)}: keep one of them"
+            new = Known(healths.first(reason), Candidate(name, kind, device, paths[0]), now)
+            known[name] = _absent(before.known.get(name, new), reason, patience, now, settles=True)
+    for name, old in before.known.items():
+        if name in known or old.candidate.kind not in kinds or not wanted(name, rules):
             continue
-        healthy = sum(device.healthy for device in resource.devices)
-        said.append(Change(f"{resource.name}: {len(resource.devices)} devices, {healthy} healthy"))
-        known = set(old.devices) if old else set()
-        unhealthy: dict[str, list[str]] = {}
-        for device in resource.devices:
-            if not device.healthy and device not in known:
-                unhealthy.setdefault(device.reason, []).append(device.id)
-        said += [
-            Change(f"{resource.name}: unhealthy: {_some(ids)}: {reason}", alarming=True)
-            for reason, ids in unhealthy.items()
-        ]
-    return tuple(said)
+        if old.gone_since is not None and now - old.gone_since >= FORGET:
+            continue
+        # A valid file that names it no more, or another name for its host device, is a statement; anything else may be an accident.
+        said_so = name in chosen.left_out or old.candidate.file in catalog.valid
+        known[name] = _absent(old, _gone(name, catalog, chosen), patience, now, settles=not said_so)
+    left_out = {name: why for name, why in chosen.left_out.items() if name in catalog.found}
+    return Inventory(known, left_out)
 
 
-def _some(names: Sequence[str]) -> str:
+def _present(old: Known | None, one: Candidate, looks: Mapping[str, Look], patience: Patience, now: float) -> Known:
+    reason = problem(one, looks)
+    if old is None:
+        return Known(healths.first(reason), one)
+    same = old.candidate == one
+    health = old.health if same else healths.settle(old.health, now + patience.specs)
+    health = healths.step(health, reason, now)
+    return old if same and health is old.health and old.gone_since is None else Known(health, one)
+
+
+def _absent(old: Known, reason: str, patience: Patience, now: float, *, settles: bool) -> Known:
+    health = old.health
+    if not settles:
+        health = healths.settled(health)
+    elif old.gone_since is None:
+        health = healths.settle(health, now + patience.specs)
+    return Known(healths.step(health, reason, now), old.candidate, now if old.gone_since is None else old.gone_since)
+
+
+def _gone(name: str, catalog: Catalog, chosen: Selection) -> str:
+    """Why a device is not there any more."""
+    if name in chosen.left_out:
+        return f"not advertised any more: {chosen.left_out[name].reason}"
+    reason = "no valid CDI spec of this node defines it any more"
+    if catalog.errors:
+        reason += f"; not valid: {some(catalog.errors)}"
+    return reason
+
+
+def remember(healthy: Mapping[Candidate, bool], *, same_boot: bool, patience: Patience, now: float) -> Inventory:
+    """The inventory of an earlier process of ours, from what it remembered: devices, and whether they were healthy.
+
+    Healthy ones settle. Unhealthy ones do so only if the node was booted since: what broke them is over, perhaps.
+    """
+    known = {}
+    for one, was_healthy in healthy.items():
+        if was_healthy or not same_boot:
+            known[one.name] = Known(healths.remembered(UNSEEN, now + patience.start), one, now)
+        else:
+            known[one.name] = Known(healths.first(UNSEEN), one, now)
+    return Inventory(known)
+
+
+def due(inventory: Inventory) -> float | None:
+    """When `advance` would say something else although the world is the same; None if never."""
+    moments = [moment for known in inventory.known.values() if (moment := healths.due(known.health)) is not None]
+    return min(moments, default=None)
+
+
+def resources(inventory: Inventory, world: World, kinds: Mapping[str, str]) -> tuple[Resource, ...]:
+    """What the kubelet is told: for each configured kind its resource (`kinds` gives its name) and the devices of the inventory."""
+    devices: dict[str, list[Device]] = {kind: [] for kind in kinds}
+    for name, known in inventory.known.items():
+        one, health = known.candidate, known.health
+        healthy = health.healthy and not world.away
+        reason = world.away if health.healthy and world.away else healths.said(health)
+        devices[one.kind].append(Device(one.id, name, healthy, reason, _place(one, world.places)))
+    return tuple(
+        Resource(name, kind, tuple(sorted(devices[kind], key=lambda device: natural(device.id))))
+        for kind, name in kinds.items()
+    )
+
+
+def _place(one: Candidate, places: Mapping[str, Place]) -> Place:
+    """Where a device sits: the first of its own nodes that sits somewhere."""
+    return next((place for node in one.nodes if (place := places.get(host_path(node), _NOWHERE)) != _NOWHERE), _NOWHERE)
+
+
+def some(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - _NAMED_IN_LOG
     return ", ".join(names[:_NAMED_IN_LOG]) + (f" and {more} more" if more > 0 else "")

@@ -23,7 +23,7 @@ import grpc
 
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.allocate import allocate, qualified_names, to_response
-from nri_cdi.kubelet.preferred import preferred
+from nri_cdi.kubelet.preferred import Preference, preferred
 from nri_cdi.kubelet.standing import Own, Streams
 from nri_cdi.kubelet.streams import DeviceStreams
 
@@ -60,11 +60,14 @@ class CannotServe(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What all plugins of a process answer alike: the annotation prefix, whether allocations are guarded, and who is asked before a start."""
+    """What all plugins of a process answer alike: the annotation prefix, whether allocations are guarded, who is asked before a start, and
+    how devices are preferred.
+    """
 
     prefix: str
     guard: bool
     ready: Ready
+    preference: Preference = Preference.PACKED
 
 
 @dataclass(eq=False, slots=True)
@@ -80,18 +83,24 @@ class _Listener:
 class DevicePlugin:
     """The device plugin of one resource: nothing is served before `bind`.
 
-    `on_stream_end` is called, from a thread of gRPC's, whenever a ListAndWatch stream has ended.
+    `on_stream_end` is called, from a thread of gRPC's, whenever a ListAndWatch stream has ended. `also` is served on the same socket.
     """
 
     def __init__(
-        self, resource: Resource, directory: pathlib.Path, answers: Answers, on_stream_end: Callable[[], None]
+        self,
+        resource: Resource,
+        directory: pathlib.Path,
+        answers: Answers,
+        on_stream_end: Callable[[], None],
+        also: Iterable[grpc.GenericRpcHandler[Any, Any]] = (),
     ) -> None:
         self._name = resource.name
         self._kind = resource.kind
         self._directory = directory
         self._path = directory / socket_name(resource.name)
-        _check_length(self._path)
+        check_length(self._path)
         self._answers = answers
+        self._also = tuple(also)
         self._streams = DeviceStreams(resource, on_stream_end)
         self._checks = threading.BoundedSemaphore(CHECKS)
         self._listener: _Listener | None = None
@@ -138,10 +147,10 @@ class DevicePlugin:
         end of an older server, which removes the name it was bound to, cannot remove a newer one's socket.
         """
         draft = self._directory / f".nri-cdi.{secrets.token_hex(4)}"
-        _check_length(draft)
+        check_length(draft)
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"kubelet {self._name}")
         listener = _Listener(grpc.server(pool), pool, (0, 0))
-        listener.server.add_generic_rpc_handlers((self._handlers(listener),))
+        listener.server.add_generic_rpc_handlers((self._handlers(listener), *self._also))
         try:
             _listen(listener, draft)
             draft.rename(self._path)
@@ -205,20 +214,22 @@ class DevicePlugin:
         if not context.add_callback(lambda: self._streams.end(stream)):
             self._streams.end(stream)
         for resource in self._streams.follow(stream):
-            yield api.ListAndWatchResponse(
-                devices=[
-                    api.Device(ID=device.id, health="Healthy" if device.healthy else "Unhealthy")
-                    for device in resource.devices
-                ]
-            )
+            yield to_list(resource)
 
     def _preferred(
         self, request: api.PreferredAllocationRequest, _context: grpc.ServicerContext
     ) -> api.PreferredAllocationResponse:
+        places = {device.id: device.place for device in self._streams.resource.devices}
         return api.PreferredAllocationResponse(
             container_responses=[
                 api.ContainerPreferredAllocationResponse(
-                    deviceIDs=preferred(asked.available_deviceIDs, asked.must_include_deviceIDs, asked.allocation_size)
+                    deviceIDs=preferred(
+                        asked.available_deviceIDs,
+                        asked.must_include_deviceIDs,
+                        asked.allocation_size,
+                        places,
+                        self._answers.preference,
+                    )
                 )
                 for asked in request.container_requests
             ]
@@ -268,6 +279,22 @@ def options() -> api.DevicePluginOptions:
     return api.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True)
 
 
+def to_list(resource: Resource) -> api.ListAndWatchResponse:
+    """The message of a list of devices. A device whose NUMA node is not known has no topology: the kubelet then takes it for near to all."""
+    return api.ListAndWatchResponse(
+        devices=[
+            api.Device(ID=device.id, health="Healthy" if device.healthy else "Unhealthy")
+            if device.place.numa is None
+            else api.Device(
+                ID=device.id,
+                health="Healthy" if device.healthy else "Unhealthy",
+                topology=api.TopologyInfo(nodes=[api.NUMANode(ID=device.place.numa)]),
+            )
+            for device in resource.devices
+        ]
+    )
+
+
 def socket_name(resource: str) -> str:
     """The file name of a resource's socket. A resource's domain has no underscore, so no two resources share a name."""
     return f"nri-cdi_{resource.replace('/', '_')}.sock"
@@ -278,7 +305,7 @@ def grpc_address(path: pathlib.Path) -> str:
     return "unix://" + urllib.parse.quote(str(path.absolute()))
 
 
-def _check_length(path: pathlib.Path) -> None:
+def check_length(path: pathlib.Path) -> None:
     """Raises CannotServe for a path that no unix socket can have."""
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_MAX:

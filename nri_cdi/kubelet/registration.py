@@ -1,28 +1,28 @@
-"""Keeps one plugin registered with the kubelet: the thread that looks, does what `standing` decides, and looks again."""
+"""Registration over kubelet.sock: what `standing` decides, done."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from nri_cdi.kubelet import api, standing
-from nri_cdi.kubelet.plugin import CannotServe, DevicePlugin, connect_problem, grpc_address, options
+from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
+from nri_cdi.kubelet.plugin import CannotServe, connect_problem, grpc_address, options
 from nri_cdi.kubelet.standing import Seen, SocketId, Standing, Step
 
 if TYPE_CHECKING:
     import pathlib
+    import threading
     from collections.abc import Callable
+
+    from nri_cdi.kubelet.plugin import DevicePlugin
 
 VERSION: Final = "v1beta1"
 """The device plugin API's version, as Register names it."""
-
-POLL: Final = 0.1
-"""Seconds between two looks at the two socket files: two lstat calls each, and a new kubelet is seen in time (see `standing`)."""
 
 REGISTER_TIMEOUT: Final = 15.0
 """Seconds for Register. The kubelet gives itself 10 to dial us, and says so then; less would lose its words."""
@@ -30,52 +30,51 @@ REGISTER_TIMEOUT: Final = 15.0
 _log = logging.getLogger("nri_cdi.kubelet")
 
 
-class Registration:
-    """Serves a plugin and keeps it registered, from `start` to `stop`. `fatal` is told if the thread ends in between."""
+class Registration(Loop):
+    """Serves a plugin and keeps it registered at `kubelet_socket`, from `start` to `stop`, also in the middle of a Register call.
+
+    `elsewhere` says why the resource is not to be registered, because another plugin offers it; empty if none does. It is asked until the first
+    registration that succeeds: then the resource is ours.
+    """
 
     def __init__(
-        self, plugin: DevicePlugin, kubelet_socket: pathlib.Path, wake: threading.Event, fatal: Callable[[str], None]
+        self,
+        plugin: DevicePlugin,
+        kubelet_socket: pathlib.Path,
+        wake: threading.Event,
+        fatal: Callable[[str], None],
+        elsewhere: Callable[[], str] = lambda: "",
     ) -> None:
-        self._plugin = plugin
+        super().__init__(plugin, wake, fatal)
         self._kubelet_socket = kubelet_socket
-        self._wake = wake
-        self._fatal = fatal
-        self._stopping = False
+        self._elsewhere = elsewhere
         self._call: grpc.Future[api.Empty] | None = None
-        self._thread = threading.Thread(target=self._run, name=f"registration {plugin.name}", daemon=True)
         self._standing = Standing()
-        self._said = ""
+        self._ever = False
+        self._met: SocketId | None = None
+        self._since = float("-inf")
 
     @property
     def standing(self) -> Standing:
         """How the plugin stands with the kubelet."""
         return self._standing
 
-    def start(self) -> None:
-        """Start the thread, once."""
-        self._thread.start()
+    @property
+    def registered(self) -> bool:
+        """Whether the last Register succeeded."""
+        return self._standing.registered
 
-    def stop(self) -> None:
-        """End the thread, also in the middle of a Register call; the plugin goes on serving."""
-        self._stopping = True
-        self._wake.set()
-        self._cancel()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping:
-                self._wake.clear()
-                self._wake.wait(self._turn())
-        except Exception as error:  # noqa: BLE001  # the end of this thread ends the process, whatever it is
-            _log.exception("%s: the registration thread ended", self._plugin.name)
-            self._fatal(f"the registration of {self._plugin.name} ended: {type(error).__name__}: {error}")
+    @property
+    def since(self) -> float:
+        """When the present kubelet.sock was first seen."""
+        return self._since
 
     def _turn(self) -> float:
         """Look once and act once; the seconds until the next look."""
         seen = Seen(socket_id(self._kubelet_socket), self._plugin.own(), self._plugin.streams)
         now = time.monotonic()
+        if seen.kubelet is not None and seen.kubelet != self._met:
+            self._met, self._since = seen.kubelet, now
         decision = standing.decide(self._standing, seen, now)
         if decision.step is Step.WAIT:
             if decision.why:
@@ -83,6 +82,9 @@ class Registration:
             return POLL if decision.until is None else min(POLL, decision.until - now)
         if decision.step is Step.BIND:
             self._bind(decision.why)
+        elif not self._ever and (other := self._elsewhere()):
+            self._say(logging.WARNING, f"not registered: {other}")
+            return PAUSE
         else:
             self._register(seen, decision.why)
         return 0.0
@@ -102,7 +104,9 @@ class Registration:
         if self._stopping:
             return
         if problem is None:
+            self._ever = True
             self._standing = standing.registered(self._standing, seen, time.monotonic())
+            self.on_registered()
             self._say(logging.INFO, f"registered with the kubelet ({why})")
         else:
             self._standing = standing.refused(self._standing, seen, time.monotonic())
@@ -126,7 +130,7 @@ class Registration:
             )
             self._call = register.future(request, timeout=REGISTER_TIMEOUT)
             if self._stopping:
-                self._cancel()
+                self._interrupt()
             try:
                 self._call.result()
             except grpc.FutureCancelledError:
@@ -137,7 +141,7 @@ class Registration:
                 self._call = None
         return None
 
-    def _cancel(self) -> None:
+    def _interrupt(self) -> None:
         """Cancel the Register call that is under way, if one is; called from two threads, and harmless twice."""
         call = self._call
         if call is not None:
@@ -145,12 +149,6 @@ class Registration:
 
     def _filled(self, why: str) -> str:
         return why.format(socket=self._kubelet_socket, path=self._plugin.path, directory=self._kubelet_socket.parent)
-
-    def _say(self, level: int, text: str) -> None:
-        """Log a state once, until another one is logged."""
-        if text != self._said:
-            self._said = text
-            _log.log(level, "%s: %s", self._plugin.name, text)
 
 
 def socket_id(path: pathlib.Path) -> SocketId | None:

@@ -1,96 +1,230 @@
-"""The kubelet half as a whole: the plugins of all configured resources, fed with snapshots."""
+"""The kubelet half as a whole: the inventory of the configured kinds, and for each resource with devices a plugin that the kubelet knows."""
 
 from __future__ import annotations
 
 import logging
+import pathlib
 import threading
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nri_cdi.kubelet.inventory import Resource, SpecNames, changes, inventory, resource_name_problem
-from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready
+from nri_cdi.kubelet.changes import changes, omissions
+from nri_cdi.kubelet.elsewhere import Elsewhere
+from nri_cdi.kubelet.identity import Rules
+from nri_cdi.kubelet.inventory import Inventory, Known, Patience, Resource, remember
+from nri_cdi.kubelet.keeper import Keeper, Meeting, Node, Terms
+from nri_cdi.kubelet.memory import Memory, boot_id
+from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length, socket_name
+from nri_cdi.kubelet.preferred import Preference
 from nri_cdi.kubelet.registration import Registration
+from nri_cdi.kubelet.registry import Desk, RegistryRegistration
 
 if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nri_cdi.kubelet.candidates import Specs
+    from nri_cdi.kubelet.loop import Loop
 
 _log = logging.getLogger("nri_cdi.kubelet")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the half is to do. `kinds` are the CDI kinds with the names of their resources (see `names.resource_names`); times are seconds.
+
+    `kubelet_dir` is the kubelet's directory. With `registry` the plugins are registered in its plugins_registry, else over kubelet.sock.
+    """
+
+    kinds: Mapping[str, str]
+    kubelet_dir: pathlib.Path
+    prefix: str
+    guard: bool = True
+    registry: bool = False
+    preference: Preference = Preference.PACKED
+    rules: Rules = field(default_factory=Rules)
+    patience: Patience = field(default_factory=Patience)
+    unhealthy_after: float = 120.0
+
+    @property
+    def device_plugins(self) -> pathlib.Path:
+        """Where kubelet.sock is, and what we remember."""
+        return self.kubelet_dir / "device-plugins"
+
+    @property
+    def sockets(self) -> pathlib.Path:
+        """Where the plugins' sockets are."""
+        return self.kubelet_dir / "plugins_registry" if self.registry else self.device_plugins
+
+
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """A resource that has or had devices, and what serves it."""
+
+    plugin: DevicePlugin
+    loop: Loop
 
 
 class KubeletHalf:
     """Advertises the devices of the configured CDI kinds to the kubelet of this node and answers what it asks.
 
-        half = KubeletHalf(["device.example.com/gpu"], directory, prefix=..., guard=..., ready=..., fatal=...)
-        half.update(snapshot)       # first: a registration without devices would cost waiting pods their admission
+        half = KubeletHalf(config, Node(HostRoot(), Sysfs()), ready=..., fatal=...)
         half.start()
-        half.update(next_snapshot)  # whenever there is one, always from one thread
+        half.update(snapshot)  # whenever there is one, from any thread
         half.stop()
 
-    `ready` is asked before each start of a container (see `plugin.Ready`). `fatal` is called with the reason if a thread ends
-    unexpectedly; the process should end then. Raises ValueError for kinds that Kubernetes refuses as resource names, and
-    `plugin.CannotServe` for a directory too long for a socket.
+    `ready` is asked before each start of a container (see `plugin.Ready`), and once a second, with no names, how the NRI half is. `fatal` is
+    called with the reason if a thread ends unexpectedly; the process should end then. A resource is registered when it has its first device,
+    never without: with an empty list the kubelet would end waiting pods for good. Raises `plugin.CannotServe` for a directory too
+    long for a socket.
     """
 
-    def __init__(
-        self,
-        kinds: Sequence[str],
-        device_plugins_dir: pathlib.Path,
-        *,
-        prefix: str,
-        guard: bool,
-        ready: Ready,
-        fatal: Callable[[str], None],
-    ) -> None:
-        self._kinds = tuple(dict.fromkeys(kinds))
-        problems = [problem for kind in self._kinds if (problem := resource_name_problem(kind))]
-        if problems:
-            raise ValueError("; ".join(problems))
-        self._inventory: tuple[Resource, ...] = ()
-        self._plugins: dict[str, DevicePlugin] = {}
-        self._registrations: list[Registration] = []
-        for kind in self._kinds:
-            wake = threading.Event()
-            plugin = DevicePlugin(Resource(kind, kind), device_plugins_dir, Answers(prefix, guard, ready), wake.set)
-            self._plugins[kind] = plugin
-            self._registrations.append(Registration(plugin, device_plugins_dir / "kubelet.sock", wake, fatal))
+    def __init__(self, config: Config, node: Node, *, ready: Ready, fatal: Callable[[str], None]) -> None:
+        self._config, self._ready, self._fatal = config, ready, fatal
+        boot = boot_id()
+        self._memories = {kind: _memory(config, kind, name, boot) for kind, name in config.kinds.items()}
+        for name in config.kinds.values():
+            check_length(config.sockets / socket_name(name))
+        terms = Terms(config.kinds, config.rules, config.patience, config.unhealthy_after)
+        meeting = Meeting(self._asked, self._starts, self._deliver, fatal)
+        self._keeper = Keeper(node, terms, self._remembered(), meeting)
+        self._inventory = Inventory()
+        self._resources: tuple[Resource, ...] = ()
+        self._offered: dict[str, _Offered] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
 
     def __repr__(self) -> str:
-        return f"<KubeletHalf {' '.join(self._kinds)}: {sum(self.registered.values())} registered>"
+        return f"<KubeletHalf {' '.join(self._config.kinds.values())}: {sum(self.registered.values())} registered>"
 
     @property
-    def inventory(self) -> tuple[Resource, ...]:
+    def resources(self) -> tuple[Resource, ...]:
         """What the kubelet is told now."""
-        return self._inventory
+        return self._resources
 
     @property
     def registered(self) -> dict[str, bool]:
         """For each resource whether the kubelet took it and follows its list of devices."""
+        with self._lock:
+            offered = dict(self._offered)
         return {
-            kind: registration.standing.registered and self._plugins[kind].streams.open > 0
-            for kind, registration in zip(self._kinds, self._registrations, strict=True)
+            name: kind in offered and offered[kind].loop.registered and offered[kind].plugin.streams.open > 0
+            for kind, name in self._config.kinds.items()
         }
 
-    def update(self, snapshot: SpecNames) -> None:
-        """Take the devices of a new snapshot."""
-        present = inventory(snapshot, self._kinds, self._inventory)
-        for change in changes(self._inventory, present):
-            _log.log(logging.WARNING if change.alarming else logging.INFO, "%s", change.text)
-        self._inventory = present
-        for resource in present:
-            self._plugins[resource.kind].update(resource)
+    def problem(self) -> str | None:
+        """Why not all resources with devices are with the kubelet now; None if they are."""
+        resources = {resource.name for resource in self._resources if resource.devices}
+        if not self._keeper.informed:
+            return "the CDI spec files of this node have not been read yet"
+        missing = [name for name, registered in self.registered.items() if name in resources and not registered]
+        return f"not registered with the kubelet: {', '.join(missing)}" if missing else None
+
+    def update(self, snapshot: Specs) -> None:
+        """Take the devices of a new snapshot. From any thread; never waits."""
+        self._keeper.update(snapshot)
 
     def start(self) -> None:
-        """Serve and register, and keep it so. Raises RuntimeError before the first `update`."""
-        if self._kinds and not self._inventory:
-            raise RuntimeError(
-                "KubeletHalf.start() before update(): the kubelet would be told that there are no devices"
-            )
-        for registration in self._registrations:
-            registration.start()
+        """Keep the inventory, serve and register, until `stop`."""
+        self._keeper.start()
 
     def stop(self) -> None:
-        """End all threads and remove our sockets, within a second; the kubelet then shows the resources with 0 allocatable devices."""
-        for registration in self._registrations:
-            registration.stop()
-        for plugin in self._plugins.values():
-            plugin.close()
+        """End all threads and remove our sockets, within two seconds; the kubelet then shows the resources with 0 allocatable devices."""
+        self._keeper.stop()
+        with self._lock:
+            self._stopped = True
+            offered = list(self._offered.values())
+        for one in offered:
+            one.loop.stop()
+        for one in offered:
+            one.plugin.close()
+
+    # -- inside
+
+    def _remembered(self) -> Inventory:
+        known: dict[str, Known] = {}
+        for memory in self._memories.values():
+            known.update(
+                remember(
+                    memory.recalled, same_boot=memory.same_boot, patience=self._config.patience, now=time.monotonic()
+                ).known
+            )
+        return Inventory(known)
+
+    def _check(self, names: tuple[str, ...]) -> str | None:
+        """Why a container with these devices may not start: the NRI half's answer, then our own look at the nodes."""
+        return self._ready(names) or self._keeper.hold(names)
+
+    def _asked(self) -> str | None:
+        try:
+            return self._ready(())
+        except Exception as error:  # noqa: BLE001  # whatever it is, the NRI half did not say that it is there
+            return f"it cannot be asked: {type(error).__name__}: {error}"
+
+    def _starts(self) -> Iterable[float]:
+        with self._lock:
+            return [one.loop.since for one in self._offered.values()]
+
+    def _deliver(self, inventory: Inventory, resources: tuple[Resource, ...]) -> None:
+        """Take a new state of the inventory; called by the keeper's thread only."""
+        lines = (*omissions(self._inventory.left_out, inventory.left_out), *changes(self._resources, resources))
+        for line in lines:
+            _log.log(logging.WARNING if line.alarming else logging.INFO, "%s", line.text)
+        self._inventory, self._resources = inventory, resources
+        for resource in resources:
+            one = self._offered.get(resource.kind)
+            if one is None:
+                if resource.devices:
+                    self._offer(resource)
+            elif resource.devices:
+                one.plugin.update(resource)
+                if one.loop.registered:
+                    self._memories[resource.kind].keep(
+                        {
+                            known.candidate: known.health.healthy
+                            for known in inventory.known.values()
+                            if known.candidate.kind == resource.kind
+                        }
+                    )
+            else:
+                self._withdraw(resource)
+
+    def _offer(self, resource: Resource) -> None:
+        """Serve and register a resource that has its first devices."""
+        config, wake = self._config, threading.Event()
+        desk = Desk(resource.name)
+        answers = Answers(config.prefix, config.guard, self._check, config.preference)
+        also = (desk.handler,) if config.registry else ()
+        plugin = DevicePlugin(resource, config.sockets, answers, wake.set, also)
+        memory = self._memories[resource.kind]
+        elsewhere = Elsewhere(
+            config.kubelet_dir / "pod-resources" / "kubelet.sock",
+            resource.name,
+            [one.id for one in memory.recalled],
+            lambda: loop.since,
+        )
+        loop: Loop
+        if config.registry:
+            loop = RegistryRegistration(plugin, desk, wake, self._fatal, elsewhere)
+        else:
+            loop = Registration(plugin, config.device_plugins / "kubelet.sock", wake, self._fatal, elsewhere)
+        loop.on_registered = self._keeper.wake
+        with self._lock:
+            if self._stopped:
+                return
+            self._offered[resource.kind] = _Offered(plugin, loop)
+            loop.start()
+
+    def _withdraw(self, resource: Resource) -> None:
+        """End what served a resource whose last device is forgotten."""
+        _log.info("%s: no devices any more, no longer registered", resource.name)
+        with self._lock:
+            one = self._offered.pop(resource.kind)
+        one.loop.stop()
+        one.plugin.close()
+        self._memories[resource.kind].keep({})
+
+
+def _memory(config: Config, kind: str, name: str, boot: str) -> Memory:
+    path = config.device_plugins / pathlib.Path(socket_name(name)).with_suffix(".json")
+    return Memory(path, kind, boot)

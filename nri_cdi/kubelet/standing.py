@@ -152,7 +152,7 @@ def refused(standing: Standing, seen: Seen, now: float) -> Standing:
     """After an attempt to register that failed; `seen` is what was seen before it."""
     failures = standing.failures + 1 if standing.tried == seen.kubelet else 1
     return replace(
-        standing, tried=seen.kubelet, registered=False, failures=failures, not_before=now + _pause(failures - 1)
+        standing, tried=seen.kubelet, registered=False, failures=failures, not_before=now + pause(failures - 1)
     )
 
 
@@ -168,10 +168,10 @@ def registered(standing: Standing, seen: Seen, now: float) -> Standing:
         registered_at=now,
         quick=quick,
         failures=0,
-        not_before=now + (_pause(quick - QUICK_FREE) if quick >= QUICK_FREE else 0.0),
+        not_before=now + (pause(quick - QUICK_FREE) if quick >= QUICK_FREE else 0.0),
     )
 
 
-def _pause(doublings: int) -> float:
-    """The pause after so many doublings of the first one."""
+def pause(doublings: int) -> float:
+    """The pause, in seconds, after so many doublings of the first one."""
     return float(min(RETRY_FIRST * 2.0 ** min(doublings, 16), RETRY_MAX))

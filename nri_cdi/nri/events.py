@@ -11,6 +11,7 @@ import enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from . import api
 from .versions import Version
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def mask(events: Iterable[Event], nri: Version) -> int:
 
 
 def event_number(payload: bytes) -> int:
-    """The event number of an encoded StateChangeEvent: its field 1, 0 when it is not there.
+    """The event number of an encoded StateChangeEvent, 0 when it has none. Raises DecodeError when it is no such event.
 
-    Looks only at the first field, where every protobuf encoder puts it; anything else is 0, an unknown event.
+    The number is the first field, where encoders put it; the rest is decoded only where it is not.
     """
     if len(payload) >= 2 and payload[0] == 0x08 and payload[1] < 0x80:
         return payload[1]
-    return 0
+    return api.StateChangeEvent.FromString(payload).event

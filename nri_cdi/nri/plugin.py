@@ -6,14 +6,15 @@
         def create_container(self, request):
             return api.CreateContainerResponse(adjust=api.ContainerAdjustment(annotations={"seen.example.com/by": "labels"}))
 
-The shell (`nri_cdi.nri.shell`) calls the methods one at a time, as the runtime does. Whatever a method raises is answered as
+The shell (`nri_cdi.nri.shell`) calls the methods one at a time, as the runtime does; only when a method has not come back in time do
+`concerns`, `overdue`, and after a new connection `configure` and `synchronize`, run beside it. Whatever a method raises is answered as
 an error, and an answered error to CreateContainer or StartContainer is the one thing that keeps a container from starting:
 raise `Refused` with a sentence for the person who will read it in the pod's event.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nri_cdi.ttrpc import Code
 
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
     from .session import Runtime
 
 
+_ERRORS: Final = frozenset(Code) - {Code.OK}
+
+
 class Refused(Exception):
-    """The request is answered with this error; the text reaches the pod's event as it is."""
+    """The request is answered with this error; the text reaches the pod's event as it is.
+
+    `code` is a gRPC code other than OK. Raises ValueError for another number: an error that cannot be sent would let the container pass.
+    """
 
     def __init__(self, message: str, code: int = Code.FAILED_PRECONDITION) -> None:
+        if code not in _ERRORS:
+            raise ValueError(f"{code} is no gRPC code of an error")
         super().__init__(message)
-        self.message, self.code = message, code
+        self.message, self.code = str(message), code
 
 
 class Plugin:
@@ -42,13 +51,13 @@ class Plugin:
     def concerns(self, event: Event, payload: bytes, *, state_change: bool) -> bool:  # noqa: ARG002  # for subclasses
         """Whether an event is any business of this plugin, seen from its encoded request.
 
-        It must not raise and must be quick: what does not concern the plugin is answered at once, also while a
-        handler hangs. `payload` is an encoded StateChangeEvent if `state_change`, else the event's own request.
+        It must be quick: what does not concern the plugin is answered at once, also while a handler hangs. If it raises, the request is
+        refused. `payload` is an encoded StateChangeEvent if `state_change`, else the event's own request.
         """
         return True
 
     def configure(self, runtime: Runtime) -> None:
-        """The runtime introduced itself."""
+        """The runtime introduced itself. If this raises, the runner connects again, with pauses, until it does not."""
 
     def synchronize(
         self,
@@ -59,7 +68,7 @@ class Plugin:
     ) -> Sequence[api.ContainerUpdate]:
         """A part of what the runtime runs already; `more` parts follow. Updates are taken with the last part only.
 
-        Answer at once and work later: a late answer costs the connection.
+        Answer at once and work later: a late answer costs the connection, and so does an exception.
         """
         return ()
 
@@ -84,5 +93,8 @@ class Plugin:
         """Every other event (START_CONTAINER and so on), whichever form it came in. `container` is empty for a pod's events."""
 
     def overdue(self, event: Event, payload: bytes) -> Refused:  # noqa: ARG002  # for subclasses
-        """What to answer for a request whose handler did not come back in time, or that had to be refused behind such a one."""
+        """What to answer for a request whose handler did not come back in time, or that had to be refused behind such a one.
+
+        It must not wait for what the handler waits for.
+        """
         return Refused("the plugin did not decide in time", Code.DEADLINE_EXCEEDED)

@@ -7,7 +7,8 @@
     socket.send(session.data_to_send())
 
 The runtime answers our registration, then calls Configure, Synchronize (perhaps in parts) and then events. A refused registration leaves the
-connection open and silent, so silence has deadlines: `next_deadline()` says when `tick(now)` is to be called next.
+connection open and silent, so silence has deadlines: `next_deadline()` says when `tick(now)` is to be called next. While we are at a
+step of the handshake ourselves, the runtime's silence is no fault of its own: its time begins when our answer is due.
 
 Every request has a deadline of its own, well under the runtime's. `tick` hands out what is overdue; whoever answers first, the
 handler or the one who gave up on it, answers; what comes later is dropped. **Exactly one answer for each request.**
@@ -19,12 +20,15 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.message import DecodeError
+
 from nri_cdi.ttrpc import (
     AnswerReceived,
     CallReceived,
     Code,
     Link,
     MessageTooLarge,
+    RemoteProtocolError,
     UnreadableCallReceived,
     unimplemented,
 )
@@ -37,13 +41,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 REGISTRATION_TIMEOUT: Final = 5.0
-"""Seconds that the answer to our registration, Configure and the first Synchronize may each take: the runtime's own default."""
+"""Seconds that the runtime may take for each of its steps (the answer to our registration, Configure, each part of Synchronize): its own
+default for ours."""
 
 OWN_DEADLINE: Final = 0.5
 """The part of the runtime's request timeout (2 s by default) after which we give up on a handler and refuse."""
 
-_MIN_DEADLINE: Final = 0.02
-_NO_TIMEOUT: Final = 2.0  # what NRI's default is, for a request that names none
+_NO_TIMEOUT: Final = 2.0
+"""Seconds, for a request that names no timeout: NRI's default."""
 
 
 class State(enum.Enum):
@@ -101,7 +106,7 @@ class Silent(Exception):
 class Session:
     """See the module. `name` and `index` (two digits) are how the plugin registers; `events` what it subscribes.
 
-    `patience` is how many seconds a handler gets for a request, as the runtime's latest request timeout has it.
+    Not for several threads at once: who shares it holds a lock, from a call that makes bytes to their writing.
     """
 
     def __init__(
@@ -113,7 +118,6 @@ class Session:
         self._failure_policy = failure_policy
         self._link = Link()
         self._out: list[bytes] = []
-        self.patience = _NO_TIMEOUT * OWN_DEADLINE
         self._open: dict[int, Request] = {}
         self._step_deadline: float | None = None
 
@@ -138,8 +142,8 @@ class Session:
     def answer(self, stream: int, payload: bytes) -> bool:
         """Answer a request; False, and nothing is sent, if it has been answered already or the connection is closed.
 
-        An answer over ttrpc's limit becomes an error: the runtime would drop the connection over it, and create the container
-        without what the answer says.
+        False also for an answer over ttrpc's limit. It becomes an error: the runtime would drop the connection over it, and create
+        the container without what the answer says.
         """
         if not self._take(stream):
             return False
@@ -147,6 +151,7 @@ class Session:
             self._out.append(self._link.answer(stream, payload))
         except MessageTooLarge as error:
             self._out.append(self._link.refuse(stream, Code.RESOURCE_EXHAUSTED, f"the answer is too large: {error}"))
+            return False
         return True
 
     def refuse(self, stream: int, code: int, message: str) -> bool:
@@ -157,10 +162,13 @@ class Session:
         return True
 
     def configured(self, stream: int, runtime: Runtime, now: float) -> None:
-        """Answer Configure with the events that this runtime knows of those we want."""
-        self.runtime = runtime
+        """Answer Configure with the events that this runtime knows of those we want.
+
+        Raises ValueError, and nothing has changed, when it knows none of them.
+        """
         response = api.ConfigureResponse(events=mask(self._events, runtime.nri), failure_policy=self._failure_policy)
         if self.answer(stream, response.SerializeToString()):
+            self.runtime = runtime
             self._step(State.SYNCHRONIZING, now)
 
     def synchronized(self, stream: int, updates: Iterable[api.ContainerUpdate], *, more: bool, now: float) -> None:
@@ -181,22 +189,34 @@ class Session:
     def receive(self, data: bytes, now: float) -> list[Request]:
         """The requests that `data` completes, in order. What needs no decision is answered here.
 
-        Raises RemoteProtocolError for a wrong byte and RegistrationRefused: in both cases the connection is to be closed.
+        Raises RemoteProtocolError for a wrong byte and RegistrationRefused: in both cases the session has closed, and so is the
+        connection to be. A closed session takes nothing more.
         """
+        if self.state is State.CLOSED:
+            return []
         requests = []
-        for event in self._link.receive(data):
-            if isinstance(event, AnswerReceived):
-                self._registered(event, now)
-            elif isinstance(event, UnreadableCallReceived):
-                self._out.append(self._link.refuse(event.stream, Code.INVALID_ARGUMENT, event.detail))
-            elif (request := self._request(event, now)) is not None:
-                requests.append(request)
+        try:
+            for event in self._link.receive(data):
+                if isinstance(event, AnswerReceived):
+                    self._registered(event, now)
+                elif isinstance(event, UnreadableCallReceived):
+                    self._out.append(self._link.refuse(event.stream, Code.INVALID_ARGUMENT, event.detail))
+                elif (request := self._request(event, now)) is not None:
+                    requests.append(request)
+        except (RemoteProtocolError, RegistrationRefused):
+            self.close()
+            raise
         return requests
 
     def eof(self) -> None:
         """The peer closed. Raises RemoteProtocolError if it did so within a message."""
-        self.state = State.CLOSED
-        self._link.eof()
+        if self.state is not State.CLOSED:
+            self.close()
+            self._link.eof()
+
+    def close(self) -> None:
+        """We close, or have lost the connection: what is answered from now on is dropped."""
+        self.state, self._step_deadline = State.CLOSED, None
 
     # -- time
 
@@ -213,7 +233,8 @@ class Session:
         Raises Silent when the runtime did not take its next step of the handshake in time: close, connect again.
         """
         if self._step_deadline is not None and now >= self._step_deadline:
-            waited, self.state = self.state, State.CLOSED
+            waited = self.state
+            self.close()
             raise Silent(f"the runtime fell silent while {waited.value}")
         return [request for request in self._open.values() if now >= request.deadline]
 
@@ -233,19 +254,25 @@ class Session:
 
     def _registered(self, event: AnswerReceived, now: float) -> None:
         if event.status.code:
-            self.state = State.CLOSED
             raise RegistrationRefused(event.status.message)
         if self.state is State.REGISTERING:  # else the runtime called Configure before its answer arrived
             self._step(State.CONFIGURING, now)
 
     def _request(self, call: CallReceived, now: float) -> Request | None:
-        what, state_change = _asked(call)
+        try:
+            what, state_change = _asked(call)
+        except DecodeError as error:
+            self._out.append(
+                self._link.refuse(call.stream, Code.INVALID_ARGUMENT, f"the request cannot be decoded: {error}")
+            )
+            return None
         if what is None:
             self._out.append(self._without_decision(call))
             return None
         timeout = call.timeout_nano / 1e9 if call.timeout_nano > 0 else _NO_TIMEOUT
-        self.patience = max(_MIN_DEADLINE, timeout * OWN_DEADLINE)
-        deadline = now + self.patience
+        deadline = now + timeout * OWN_DEADLINE
+        if isinstance(what, Step):
+            self._step_deadline = deadline + REGISTRATION_TIMEOUT
         request = self._open[call.stream] = Request(call.stream, what, call.payload, state_change, deadline)
         return request
 
@@ -261,7 +288,10 @@ class Session:
 
 
 def _asked(call: CallReceived) -> tuple[Event | Step | None, bool]:
-    """What a call asks for, and whether it came as a StateChange; None for what needs no decision."""
+    """What a call asks for, and whether it came as a StateChange; None for what needs no decision.
+
+    Raises DecodeError for a StateChange that is none: it might have been one that we must not let pass.
+    """
     if call.service != PLUGIN_SERVICE:
         return None, False
     if call.method == "StateChange":

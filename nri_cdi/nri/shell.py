@@ -3,15 +3,21 @@
     runner = Runner(plugin, "/var/run/nri/nri.sock", "labels", "10")
     runner.run()                                            # until stop() is called from another thread
 
-One blocking thread reads and serves. A second one, the watchdog, sleeps until the session's next deadline; when a handler has not come
-back by then it answers for it, and a fresh thread goes on serving. As long as handlers hang, what concerns the plugin is
+One blocking thread reads and serves. A second one, the watchdog, sleeps until the session's next deadline; when a method of the plugin has
+not come back by then it answers for it, and a fresh thread goes on serving. As long as a method hangs, what concerns the plugin is
 refused at once and what does not is answered at once. After a lost connection the runner connects again, for ever: within
 milliseconds, because a restarted containerd serves pods some 50 ms after it serves plugins.
+
+**Threads.** At any time one thread serves: the one whose turn it is (`_turn`). It alone reads the socket, connects and closes. It loses its
+turn only inside a method of the plugin, so it looks at the turn right after each, before it does anything else, and ends when it is over.
+The lock is held for the session, the queue and sending, never while the plugin, the log or the socket's other end is waited for,
+except that sending may block for a moment when the runtime does not read.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import struct
 import threading
@@ -19,18 +25,21 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.message import DecodeError
+from nri_cdi.ttrpc import RemoteProtocolError
 
-from nri_cdi.ttrpc import Code, ProtocolError
-
-from . import api
-from .dispatch import handle
-from .events import Event
-from .plugin import Plugin, Refused
-from .session import RegistrationRefused, Request, Session, Silent, State, Step, runtime_of
+from . import dispatch
+from .plugin import Refused
+from .session import RegistrationRefused, Session, Silent, State, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from . import api
+    from .events import Event
+    from .plugin import Plugin
+    from .session import Request
+
+    Reply = Callable[[Session, float], object]
 
 LOG = logging.getLogger("nri_cdi.nri")
 
@@ -44,19 +53,28 @@ _FAILED_PAUSES: Final = (0.0, 0.01, 0.05, 0.25, 1.0)
 """Seconds to wait after the first, second, ... connection in a row that did not get as far as being synchronized."""
 
 _RECEIVE: Final = 1 << 16
-_SEND_TIMEOUT: Final = struct.pack("ll", 2, 0)  # a timeval, 2 s: a runtime that does not read any more is gone
+_SEND_TIMEOUT: Final = struct.pack(
+    "ll", 1, 0
+)  # a timeval, 1 s: behind our own deadline, so that the runtime has given up by then
+
+
+class HandshakeFailed(Exception):
+    """A step of the handshake was answered with an error; the connection is of no use any more."""
 
 
 class _Connection:
-    """A connected socket, its session, and what has been received but not handled yet."""
+    """A connected socket, its session, what has been received but not handled yet, and what the plugin is at."""
 
     def __init__(self, sock: socket.socket, session: Session) -> None:
         self.sock, self.session = sock, session
         self.queue: deque[Request] = deque()
+        self.current: Request | None = None
+        self.synchronized = False  # ever
+        self.closed_because: str | None = None  # when it is we who closed
 
 
 class Runner:
-    """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours."""
+    """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours; then `run` returns."""
 
     def __init__(
         self,
@@ -71,12 +89,12 @@ class Runner:
     ) -> None:
         self._plugin, self._path, self._name, self._index = plugin, socket_path, name, index
         self._failure_policy, self._fatal, self._clock = failure_policy, fatal or LOG.critical, clock
-        self._lock = threading.Lock()  # guards the session, the queue, sending, and the fields below
+        self._lock = threading.Lock()  # guards sessions, queues, sending, and the four fields below
         self._wake = threading.Condition(self._lock)  # the watchdog waits here
-        self._connection: _Connection | None = None
-        self._generation = 0  # of the serving thread: a thread of an older one ends when its handler comes back
-        self._stuck = 0  # handlers that have not come back in time, and not since
-        self._idle = True  # the watchdog waits without a timeout
+        self._alarm = math.inf  # until when
+        self._turn = 0  # of the thread that serves
+        self._hung: dict[int, Event | Step] = {}  # turn -> what its thread has not come back from
+        self._connection: _Connection | None = None  # set and cleared by the thread that serves
         self._stopping = threading.Event()
         self._done = threading.Event()
         self._failed = 0  # connections in a row that were never synchronized
@@ -101,112 +119,112 @@ class Runner:
 
     @property
     def stuck(self) -> int:
-        """How many handlers have not come back in time and hang still."""
-        return self._stuck
+        """How many methods of the plugin have not come back in time and hang still."""
+        return len(self._hung)
 
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`. A method of the plugin that still hangs then is left behind, in a daemon thread."""
         watchdog = threading.Thread(target=self._guarded, args=(self._watch,), name="nri-watchdog", daemon=True)
         watchdog.start()
-        self._guarded(self._serve, self._generation)
+        self._start_serving()
         self._done.wait()
         with self._lock:
             self._wake.notify_all()
         watchdog.join()
 
     def stop(self) -> None:
-        """End serving: what is being handled is answered first. `run` then returns."""
+        """End serving: what the runtime has asked already is answered first, in its time. `run` then returns."""
         self._stopping.set()
-        with self._lock:
-            if self._connection is not None and not self._connection.queue and not self._connection.session.waiting:
-                self._close(self._connection)
+        if (connection := self._connection) is not None:
+            _shut(connection, socket.SHUT_RD)  # what is in the socket is still read, then comes the end
 
-    # -- the serving thread
+    # -- the thread that serves
+
+    def _start_serving(self) -> None:
+        threading.Thread(target=self._guarded, args=(self._serve, self._turn), name="nri-serve", daemon=True).start()
 
     def _guarded(self, work: Callable[..., None], *args: int) -> None:
         try:
             work(*args)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, a thread does not end in silence
             LOG.exception("a thread of the NRI plugin ended")
             self._fatal(f"a thread of the NRI plugin ended: {type(error).__name__}: {error}")
-            raise
+            self._stopping.set()
+            if (connection := self._connection) is not None:
+                _shut(connection, socket.SHUT_RDWR)
+            self._done.set()
 
-    def _serve(self, generation: int) -> None:
-        """Connect and serve, again and again; ends when stopped or when a fresh thread has taken over."""
-        while True:
-            connection = self._connection
-            if connection is None:
-                connection = self._connect()
-                if connection is None:
-                    self._done.set()
-                    return
+    def _serve(self, turn: int) -> None:
+        """Connect and serve, again and again; ends when stopped, or when its turn is over."""
+        while (connection := self._connection or self._connect()) is not None:
             try:
-                if not self._serve_connection(connection, generation):
-                    return
-            except (OSError, ProtocolError, DecodeError, RegistrationRefused) as error:
+                if connection.session.state is State.NEW:
+                    self._register(connection)
+                while self._handle(connection, self._next(connection), turn):
+                    pass
+            except (OSError, RemoteProtocolError, RegistrationRefused, HandshakeFailed) as error:
                 self._lost(connection, error)
-
-    def _serve_connection(self, connection: _Connection, generation: int) -> bool:
-        """Serve one connection to its end; False when a fresh thread has taken over."""
-        session = connection.session
-        while True:
-            while connection.queue:
-                self._handle(connection, connection.queue.popleft())
-                if generation != self._generation:
-                    with self._lock:
-                        self._stuck -= 1
-                    return False
-            if self._stopping.is_set():
-                raise ConnectionAbortedError("stopped")
-            data = connection.sock.recv(_RECEIVE)
-            if not data:
-                session.eof()
-                raise ConnectionResetError("the runtime closed the connection")
-            with self._lock:
-                connection.queue.extend(session.receive(data, self._clock()))
-                if self._idle and session.next_deadline() is not None:
-                    self._wake.notify_all()
-                self._send(connection)
-
-    def _handle(self, connection: _Connection, request: Request) -> None:
-        session, plugin = connection.session, self._plugin
-        if isinstance(request.what, Step):
-            self._handshake(connection, request)
-            return
-        answer, refused = b"", None
-        if plugin.concerns(request.what, request.payload, state_change=request.state_change):
-            try:
-                if self._stuck:
-                    raise plugin.overdue(request.what, request.payload)
-                answer = handle(plugin, request)
-            except Refused as error:
-                refused = error
-        with self._lock:
-            if refused is None:
-                session.answer(request.stream, answer)
+            except BaseException:  # a bug of ours: the runtime is to see the end now, not when the process ends
+                connection.sock.close()
+                raise
             else:
-                session.refuse(request.stream, refused.code, refused.message)
-            self._send(connection)
+                return
+        self._done.set()
 
-    def _handshake(self, connection: _Connection, request: Request) -> None:
-        session = connection.session
-        if request.what is Step.CONFIGURE:
-            runtime = runtime_of(api.ConfigureRequest.FromString(request.payload))
-            self._plugin.configure(runtime)
+    def _next(self, connection: _Connection) -> Request:
+        """The next request for the plugin. Raises an error when the connection has come to its end."""
+        while True:
             with self._lock:
-                session.configured(request.stream, runtime, self._clock())
+                if connection.queue:
+                    connection.current = connection.queue.popleft()
+                    return connection.current
+            data = connection.sock.recv(_RECEIVE)
+            with self._lock:
+                if not data:
+                    connection.session.eof()
+                    raise ConnectionResetError
+                connection.queue.extend(connection.session.receive(data, self._clock()))
+                self._set_alarm(connection)
                 self._send(connection)
-            return
-        part = api.SynchronizeRequest.FromString(request.payload)
-        updates = self._plugin.synchronize(part.pods, part.containers, more=part.more)
+
+    def _handle(self, connection: _Connection, request: Request, turn: int) -> bool:
+        """Let the plugin decide and answer; False when the watchdog has done it and a fresh thread serves."""
+        session, refused = connection.session, None
+        try:
+            reply = self._decide(request)
+        except Refused as error:
+            reply, refused = _refusal(request, error), error
         with self._lock:
-            session.synchronized(request.stream, updates, more=part.more, now=self._clock())
+            if turn != self._turn:
+                del self._hung[turn]
+                return False
+            connection.current = None
+            reply(session, self._clock())
+            self._set_alarm(connection)
             self._send(connection)
-        if session.state is State.READY and session.runtime is not None:
-            self._failed = 0
-            self._say(
-                f"synchronized with {session.runtime.name} {session.runtime.version} (NRI {session.runtime.nri}) as {self._index}-{self._name}"
-            )
+        if isinstance(request.what, Step):
+            if refused is not None:
+                raise HandshakeFailed(f"{request.what.value} failed: {refused}") from refused
+            self._report_synchronized(connection)
+        elif isinstance(refused, dispatch.Unexpected):
+            LOG.error("%s was refused: %s", request.what.name, refused, exc_info=refused.__cause__)
+        return True
+
+    def _decide(self, request: Request) -> Reply:
+        """What the plugin says to a request, as a function that tells the session. No lock is held. Raises Refused."""
+        plugin, stream = self._plugin, request.stream
+        if request.what is Step.CONFIGURE:
+            runtime = dispatch.configure(plugin, request)
+            return lambda session, now: session.configured(stream, runtime, now)
+        if request.what is Step.SYNCHRONIZE:
+            updates, more = dispatch.synchronize(plugin, request)
+            return lambda session, now: session.synchronized(stream, updates, more=more, now=now)
+        answer = b""
+        if dispatch.concerns(plugin, request):
+            if self._hung:
+                raise dispatch.too_late(plugin, request)
+            answer = dispatch.handle(plugin, request)
+        return lambda session, _: session.answer(stream, answer)
 
     def _send(self, connection: _Connection) -> None:
         """Send what the session has to say. Called with the lock held, so that messages do not mix."""
@@ -216,106 +234,155 @@ class Runner:
     # -- connecting
 
     def _connect(self) -> _Connection | None:
-        """A connection with our registration sent; None when stopped."""
+        """A new connection; None when stopped."""
         pause = _FAILED_PAUSES[min(self._failed, len(_FAILED_PAUSES) - 1)]
         since = self._clock()
         while not self._stopping.wait(pause):
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            pause = RETRY if self._clock() - since < 60 else RETRY_LATER  # seconds
+            if hung := next((what for what in tuple(self._hung.values()) if isinstance(what, Step)), None):
+                self._say(f"the plugin hangs in {hung.value}; connecting again when it comes back")
+                continue
             try:
-                sock.connect(self._path)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
-                session = Session(self._name, self._index, self._plugin.events, failure_policy=self._failure_policy)
-                connection = _Connection(sock, session)
-                with self._lock:
-                    session.open(self._clock())
-                    self._send(connection)
-                    self._connection = connection
-                    self._wake.notify_all()
+                sock = _connected(self._path)
             except OSError as error:
-                sock.close()
                 self._say(_why_not(self._path, error))
-                pause = RETRY if self._clock() - since < 60 else RETRY_LATER  # seconds
-            else:
-                self._failed += 1
-                return connection
+                continue
+            self._failed += 1
+            session = Session(self._name, self._index, self._plugin.events, failure_policy=self._failure_policy)
+            self._connection = connection = _Connection(sock, session)
+            if self._stopping.is_set():  # `stop` may have looked before there was a connection
+                _shut(connection, socket.SHUT_RD)
+            return connection
         return None
+
+    def _register(self, connection: _Connection) -> None:
+        with self._lock:
+            connection.session.open(self._clock())
+            self._set_alarm(connection)
+            self._send(connection)
+
+    def _report_synchronized(self, connection: _Connection) -> None:
+        session = connection.session
+        if session.state is State.READY and session.runtime is not None:
+            connection.synchronized, self._failed = True, 0
+            runtime = f"{session.runtime.name} {session.runtime.version} (NRI {session.runtime.nri})"
+            self._say(f"synchronized with {runtime} as {self._index}-{self._name}")
 
     def _lost(self, connection: _Connection, error: Exception) -> None:
         with self._lock:
-            synchronized = connection.session.state is State.READY
-            connection.session.state = State.CLOSED
+            connection.session.close()
             connection.sock.close()
-            if self._connection is connection:
-                self._connection = None
+            self._connection = None
+        if self._stopping.is_set():
+            return
         if isinstance(error, RegistrationRefused):
             self._say(f"the runtime refused to register {self._index}-{self._name}: {error}; trying again")
-        elif not self._stopping.is_set():
-            self._say(
-                f"connection to {self._path} lost{'' if synchronized else ' before it was synchronized'}: {error}; connecting again"
-            )
+        elif isinstance(error, HandshakeFailed):
+            self._say(f"{error}; connecting again", error.__cause__)
+        else:
+            reset = isinstance(error, ConnectionError)
+            why = connection.closed_because or ("the runtime closed the connection" if reset else error)
+            before = "" if connection.synchronized else " before it was synchronized"
+            self._say(f"connection to {self._path} lost{before}: {why}; connecting again")
 
-    @staticmethod
-    def _close(connection: _Connection) -> None:
-        """Make the serving thread see the end of the connection."""
-        try:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            LOG.debug("the connection was closed already")
-
-    def _say(self, text: str) -> None:
-        """Log a state once."""
-        if text != self._said:
-            self._said = text
+    def _say(self, text: str, cause: BaseException | None = None) -> None:
+        """Log a state once; a `cause` is a bug of the plugin's."""
+        if text == self._said:
+            return
+        self._said = text
+        if cause is None:
             LOG.info("%s", text)
+        else:
+            LOG.error("%s", text, exc_info=cause)
 
     # -- the watchdog
 
-    def _watch(self) -> None:
-        with self._lock:
-            while not self._done.is_set():
-                connection = self._connection
-                deadline = connection.session.next_deadline() if connection is not None else None
-                now = self._clock()
-                if connection is None or deadline is None:
-                    self._idle = True
-                    self._wake.wait()
-                    self._idle = False
-                elif deadline > now:
-                    # nobody wakes us for a request that comes while we sleep: it waits that much longer at most
-                    self._wake.wait(min(deadline - now, connection.session.patience / 4))
-                else:
-                    self._overdue(connection, now)
+    def _set_alarm(self, connection: _Connection) -> None:
+        """Wake the watchdog if it would sleep too long. Called with the lock held."""
+        deadline = connection.session.next_deadline()
+        if deadline is not None and deadline < self._alarm:
+            self._wake.notify_all()
 
-    def _overdue(self, connection: _Connection, now: float) -> None:
-        """Answer for handlers that hang, and let a fresh thread serve. Called with the lock held."""
-        session = connection.session
+    def _watch(self) -> None:
+        while True:
+            with self._lock:
+                if self._done.is_set():
+                    return
+                connection = self._connection
+                if connection is None:
+                    self._sleep(None)
+                    continue
+                overdue = self._wait_for_overdue(connection)
+            for request in overdue:
+                self._give_up(connection, request)
+
+    def _sleep(self, until: float | None) -> None:
+        """Wait until then, or for ever, or to be woken. Called with the lock held."""
+        self._alarm = math.inf if until is None else until
+        self._wake.wait(None if until is None else until - self._clock())
+
+    def _wait_for_overdue(self, connection: _Connection) -> list[Request]:
+        """What is overdue now; if nothing is, wait until something may be. Called with the lock held."""
+        deadline, now = connection.session.next_deadline(), self._clock()
+        if deadline is None or deadline > now:
+            self._sleep(deadline)
+            return []
         try:
-            overdue = session.tick(now)
+            return connection.session.tick(now)
         except Silent as error:
-            self._say(f"{error}; connecting again")
-            self._close(connection)
-            return
-        hung = [request for request in overdue if request not in connection.queue]  # the others wait behind it
-        for request in hung:
-            if isinstance(request.what, Event):
-                refused = self._plugin.overdue(request.what, request.payload)
-                session.refuse(request.stream, refused.code, refused.message)
-            else:
-                session.refuse(request.stream, Code.DEADLINE_EXCEEDED, "the plugin is not ready")
-            LOG.error("the handler of %s has not come back in time: refused in its place", request.what.name)
-        if not hung:
-            self._wake.wait(session.patience / 4)
-            return
-        try:
-            self._send(connection)
-        except OSError:
-            LOG.debug("the runtime is gone; the serving thread will see it")
-        self._stuck += 1
-        self._generation += 1
-        fresh = threading.Thread(
-            target=self._guarded, args=(self._serve, self._generation), name="nri-serve", daemon=True
-        )
-        fresh.start()
+            connection.closed_because = str(error)
+            _shut(connection, socket.SHUT_RDWR)
+            return []
+
+    def _give_up(self, connection: _Connection, request: Request) -> None:
+        """Refuse a request that is overdue; if it is the one that the plugin is at, let a fresh thread serve."""
+        refused = dispatch.too_late(self._plugin, request)
+        with self._lock:
+            hangs = (
+                connection.current is request
+            )  # else it waits behind one that does not, or has been answered meanwhile
+            if hangs:
+                connection.current = None
+                self._hung[self._turn] = request.what
+                self._turn += 1
+            elif request in connection.queue:
+                connection.queue.remove(request)
+            if connection.session.refuse(request.stream, refused.code, refused.message):
+                try:
+                    self._send(connection)
+                except OSError:  # half a message may have gone
+                    _shut(connection, socket.SHUT_RDWR)
+            if not hangs:
+                return
+            if isinstance(request.what, Step):
+                connection.closed_because = f"the plugin did not finish {request.what.value} in time"
+                _shut(connection, socket.SHUT_RDWR)
+            self._start_serving()
+        LOG.error("the plugin has not come back from %s in time: refused in its place", request.what.name)
+
+
+def _connected(path: str) -> socket.socket:
+    """A socket connected to `path`. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)  # of connecting, too
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _shut(connection: _Connection, how: int) -> None:
+    """Make the thread that reads the socket see its end."""
+    try:
+        connection.sock.shutdown(how)
+    except OSError:
+        LOG.debug("the connection was closed already")
+
+
+def _refusal(request: Request, refused: Refused) -> Reply:
+    return lambda session, _: session.refuse(request.stream, refused.code, refused.message)
 
 
 def _why_not(path: str, error: OSError) -> str:

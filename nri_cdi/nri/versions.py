@@ -33,7 +33,7 @@ _CONTAINERD: Final = (
     (Version(2, 2, 1), Version(0, 11, 0)),
     (Version(2, 2, 0), Version(0, 10, 0)),
     (Version(2, 0, 0), Version(0, 8, 0)),
-    (Version(1, 7, 27), Version(0, 8, 0)),
+    (Version(1, 7, 26), Version(0, 8, 0)),
     (Version(1, 7, 16), Version(0, 6, 1)),
 )
 

@@ -6,12 +6,15 @@ import json
 import logging
 import time
 
+_CONTROLS = {number: None for number in (*range(0x20), *range(0x7F, 0xA0)) if number != 0x09}
+"""Characters that would move a terminal's cursor: texts of others stand in the log."""
+
 
 class _Text(logging.Formatter):
     """`2026-01-02T03:04:05.678Z WARNING specs: text`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage().replace("\n", " | ")
+        text = record.getMessage().replace("\n", " | ").translate(_CONTROLS)
         if record.exc_info:
             text += " | " + self.formatException(record.exc_info).replace("\n", " | ")
         return f"{_time(record)} {record.levelname:<7} {_room(record)}: {text}"

@@ -25,15 +25,15 @@ from nri_cdi.cdi import (
 )
 from nri_cdi.cdi.validate import HOOK_NAMES
 
-_text = st.text(max_size=8)
-_word = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,6}[A-Za-z0-9]", fullmatch=True)
+_text = st.text(max_size=3)
+_word = st.sampled_from(["a", "b2", "vendor.com", "x-1_y.Z9", "gpu"])
 _id = st.integers(0, 2**32 - 1)
 _optional_id = st.none() | _id
 _path = st.builds("/{}".format, _word)
 _env = st.builds("{}={}".format, st.sampled_from(["A", "B", "PATH", "LD_LIBRARY_PATH"]), _text)
 
 kinds = st.builds("{}/{}".format, _word, _word)
-device_names = st.from_regex(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]{0,6}[A-Za-z0-9])?", fullmatch=True)
+device_names = st.sampled_from(["0", "gpu0", "0x10", "1.10", "y", "a:b_c-d.e", "GPU-8f1"])
 qualified_names = st.builds("{}={}".format, kinds, device_names)
 
 device_nodes = st.builds(
@@ -86,13 +86,16 @@ edits = st.builds(
 )
 _annotations = st.dictionaries(_text, _text, max_size=2)
 devices = st.builds(
-    Device, name=device_names, edits=edits.filter(lambda part: not part.is_empty), annotations=_annotations
+    Device,
+    name=device_names,
+    edits=edits.map(lambda part: part if not part.is_empty else ContainerEdits(env=("A=1",))),
+    annotations=_annotations,
 )
 specs = st.builds(
     Spec,
     version=st.just("1.1.0"),
     kind=kinds,
-    devices=st.lists(devices, min_size=1, max_size=3, unique_by=lambda device: device.name).map(tuple),
+    devices=st.lists(devices, min_size=1, max_size=2, unique_by=lambda device: device.name).map(tuple),
     edits=edits,
     annotations=_annotations,
 )
@@ -109,7 +112,11 @@ spec_errors = st.builds(
 )
 _errors = st.lists(spec_errors, max_size=2).map(tuple)
 _files = st.builds(SpecFile, path=_path, priority=st.integers(0, 2), spec=specs, warnings=_errors) | st.builds(
-    RejectedFile, path=_path, priority=st.integers(0, 2), errors=_errors.filter(bool), kind=st.just("") | kinds
+    RejectedFile,
+    path=_path,
+    priority=st.integers(0, 2),
+    errors=st.lists(spec_errors, min_size=1, max_size=2).map(tuple),
+    kind=st.just("") | kinds,
 )
 _directories = st.builds(
     SpecDirectory,

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from nri_cdi.cdi import document
 from nri_cdi.cdi.load import examine
 from nri_cdi.cdi.plain import spec_to_plain
 from nri_cdi.cdi.versions import VERSIONS
@@ -36,6 +38,17 @@ def test_a_file_that_the_reference_accepts_is_accepted_and_means_the_same(text: 
     for step in path.split("."):
         found = found[int(step)] if step.isdecimal() else found.get(step)
     assert found == value
+
+
+# PyYAML's own scanner ends a key at any colon in braces.
+WITHOUT_LIBYAML = [row for row in TABLES.ACCEPTED if row[0] != "an annotation key that ends in a colon"]
+
+
+@pytest.mark.parametrize("text", [row[1] for row in WITHOUT_LIBYAML], ids=[row[0] for row in WITHOUT_LIBYAML])
+def test_an_accepted_file_means_the_same_without_libyaml(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with_libyaml = examine(text.encode(), "spec.yaml")
+    monkeypatch.setattr(document, "_Parser", yaml.BaseLoader)
+    assert examine(text.encode(), "spec.yaml") == with_libyaml
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nri_cdi.cdi import ContainerEdits, IntelRdt, combine
@@ -35,6 +35,7 @@ def test_rdt_settings_without_content_are_not_empty() -> None:
     assert ContainerEdits().is_empty
 
 
-@given(st.lists(specs.edits, max_size=3), st.lists(specs.edits, max_size=3))
+@settings(max_examples=40)
+@given(st.lists(specs.edits, max_size=2), st.lists(specs.edits, max_size=2))
 def test_combining_is_associative(left: list[ContainerEdits], right: list[ContainerEdits]) -> None:
     assert combine([combine(left), combine(right)]) == combine(left + right)

@@ -1,0 +1,100 @@
+"""The thread that breaks the agent of one slot: killed, frozen, throttled, slowed, restarted, upgraded."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from chaoslab.ledger import AGENT_ENDED, Span, dice
+from lab.trouble import LabError
+
+if TYPE_CHECKING:
+    from chaoslab.ledger import Ledger
+    from chaoslab.slots import Slot
+
+KINDS: Final = ("kill", "kill", "freeze", "freeze", "throttle", "slow", "restart", "upgrade")
+_BREATH: Final = (0.2, 1.0)  # seconds between two faults
+_READY: Final = 8.0
+
+
+class AgentFaults(threading.Thread):
+    """Breaks the agent in `slot` until `stopping` is set, then leaves a sound one there. `error` is what ended it early, else None."""
+
+    def __init__(self, slot: Slot, ledger: Ledger, seed: int, stopping: threading.Event) -> None:
+        super().__init__(name=f"faults-{slot.index}")
+        self._slot, self._ledger, self._stopping = slot, ledger, stopping
+        self._rng = dice(seed, self.name)
+        self.error: LabError | None = None
+
+    def run(self) -> None:
+        """One fault after the other."""
+        try:
+            while not self._stopping.wait(self._rng.uniform(*_BREATH)):
+                self._one(self._rng.choice(KINDS), self._rng.random())
+        except LabError as error:
+            self.error = error
+
+    def _one(self, kind: str, amount: float) -> None:
+        """One fault; `amount` from 0 to 1 says how much of it."""
+        slot = self._slot
+        if (status := slot.agent.program.poll()) is not None:
+            self._ledger.finding(AGENT_ENDED, f"slot {slot.index}", f"status {status}: {slot.agent.log()[-500:]}")
+            slot.agent = slot.fresh()
+            return
+        if kind == "freeze":
+            self._freeze(amount * amount * 3)
+        elif kind == "throttle":
+            for _ in range(int(amount * 30)):
+                self._freeze(0.025, kind)
+                time.sleep(0.015)
+        elif kind == "kill":
+            self._ledger.fault(f"agent {kind}")
+            slot.agent.kill()
+            time.sleep(amount * 0.5)
+            self._replace()
+        elif kind == "slow":
+            self._ledger.fault("agent stop")
+            slot.agent.stop()
+            self._replace(f"slow:{0.05 + amount * 1.5:.2f}")
+            self._stopping.wait(0.5 + amount)
+            self._ledger.fault("agent kill")
+            slot.agent.kill()
+            self._replace()
+        elif kind == "restart":
+            self._ledger.fault("agent stop")
+            slot.agent.stop()
+            self._replace()
+        else:
+            self._upgrade()
+
+    def _freeze(self, seconds: float, kind: str = "freeze") -> None:
+        start = time.monotonic()
+        self._ledger.fault(f"agent {kind}")
+        self._slot.agent.signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._slot.agent.signal(signal.SIGCONT)
+        self._ledger.frozen.append(Span(start, time.monotonic()))
+
+    def _replace(self, variant: str = "") -> None:
+        self._slot.agent = self._slot.fresh(variant)
+        self._wait_ready()
+
+    def _upgrade(self) -> None:
+        """As a rolling update with both versions there at once: the new process waits for the slot, the old one is told to end."""
+        old, new = self._slot.agent, self._slot.fresh()
+        new.wait_log("is held by process", _READY)
+        self._ledger.fault("agent upgrade")
+        old.stop()
+        self._slot.agent = new
+        self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        """Mostly wait until it serves again: where nothing ever serves, nothing is tested. The runtime may be away, so not for ever."""
+        if self._rng.random() < 0.8:
+            try:
+                self._slot.agent.wait_ready(_READY)
+            except LabError:
+                if self._slot.agent.program.poll() is not None:
+                    raise

@@ -1,0 +1,177 @@
+"""One seeded run on one runtime: load, faults, observers; then what they found, as plain data."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from chaoslab import delays, load, world
+from chaoslab.faults_agent import AgentFaults
+from chaoslab.faults_node import DeviceFaults, RuntimeFaults, SpecFaults
+from chaoslab.ledger import KEYLESS_DELAYED, RULES, Ledger, hits
+from chaoslab.slots import Slot, environment
+from lab.config import native_cdi_always
+from lab.node import Node
+from lab.served import OTHER_PREFIX
+from lab.trouble import LabError, wait_until
+from nri_cdi.allocation import DEFAULT_PREFIX
+
+if TYPE_CHECKING:
+    from lab.sandbox import Program
+
+LOADS: Final = 4
+"""Threads that make containers: enough that a fault mostly finds a request under way, and few enough for two processors."""
+
+HITS: Final = 100
+"""A run with fewer faults between a request and its answer has not tried enough to say anything."""
+
+_OBSERVER: Final = Path(__file__).with_name("observer.py")
+_EXACT: Final = "with a key: ran with exactly its devices"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run. `slots` is 1 (one agent) or 2 (a hot standby); `layers` off is the proof that the harness sees what it looks for."""
+
+    series: str
+    seed: int
+    seconds: float
+    slots: int
+    layers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run found. `invalid` is the reason why it says nothing, or empty."""
+
+    plan: Plan
+    violations: dict[str, int]
+    outcomes: dict[str, int]
+    faults: dict[str, int]
+    calls: int
+    hits: int
+    delays: delays.Delays
+    findings: tuple[Any, ...]
+    invalid: str
+    logs: str
+    seconds: float = field(default=0.0)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run is valid and nothing was violated."""
+        return not self.invalid and not any(self.violations.values())
+
+
+def run(plan: Plan, logs: Path, wanted_hits: int = HITS) -> Report:
+    """One run on a node of its own. The logs are kept in `logs` unless all is well. Raises LabError when the node does not come up."""
+    begun = time.monotonic()
+    with Node(plan.series) as node:
+        world.create(node.path("/"))
+        ledger = Ledger()
+        prefix = OTHER_PREFIX if native_cdi_always(plan.series) else DEFAULT_PREFIX
+        scene = load.Scene(node, ledger, load.baselines(node), prefix, guard=plan.layers)
+        notes = _observe(node)
+        slots = [Slot(node, index, prefix, "" if plan.layers else "careless") for index in ("10", "11")[: plan.slots]]
+        for slot in slots:
+            slot.wait_ready()
+        errors = _storm(plan, scene, slots)
+        passages = delays.read({index: path.read_text().splitlines(keepends=True) for index, path in notes.items()})
+        measured = delays.measure(passages, ledger.calls, ledger.frozen)
+        for (method, pod, container), seconds in measured.late:
+            ledger.finding(KEYLESS_DELAYED, f"{method} of {pod}/{container}", f"{seconds:.3f} s")
+        report = _report(plan, ledger, measured, errors, wanted_hits, time.monotonic() - begun)
+        if not report.ok:
+            _keep(node, Path(report.logs or logs))
+        return report
+
+
+def _observe(node: Node) -> dict[str, Path]:
+    """Start the observers; where each of them writes, by its index."""
+    notes = {}
+    programs: list[Program] = []
+    for index in delays.INDEXES:
+        path = f"/var/log/observer-{index}"
+        node.path(path).touch()
+        programs.append(
+            node.sandbox.popen([sys.executable, str(_OBSERVER), index, path], f"{path}.log", environment())
+        )
+        notes[index] = node.path(path)
+    node.wait_plugins(*(f"{index}-observer" for index in delays.INDEXES), timeout=20)
+    return notes
+
+
+def _storm(plan: Plan, scene: load.Scene, slots: list[Slot]) -> list[str]:
+    """Load and faults for `plan.seconds`, then calm. Returns the errors of the harness itself."""
+    node, ledger, seed = scene.node, scene.ledger, plan.seed
+    calm, home = threading.Event(), threading.Event()
+    agents = [AgentFaults(slot, ledger, seed, calm) for slot in slots]
+    runtime = RuntimeFaults(node, ledger, seed, calm)
+    others = [SpecFaults(node, ledger, seed, calm), DeviceFaults(node, ledger, seed, calm)]
+    loads = [load.Load(scene, seed, number, home) for number in range(LOADS)]
+    for thread in (*loads, *agents, runtime, *others):
+        thread.start()
+    home.wait(plan.seconds)
+    calm.set()
+    for thread in (*agents, runtime, *others):
+        thread.join()
+    home.set()
+    for one in loads:
+        one.join()
+    errors = [f"{thread.name}: {thread.error}" for thread in (*loads, *agents, runtime) if thread.error is not None]
+    if not errors and plan.layers:
+        try:
+            for slot in slots:
+                wait_until(lambda: "synchronized with" in slot.agent.log(), 10, f"the agent of slot {slot.index}")  # noqa: B023 - used at once
+        except LabError as error:
+            errors.append(str(error))
+        load.recovers(scene, _all_kinds(scene))
+    return errors
+
+
+def _all_kinds(scene: load.Scene) -> list[world.Order]:
+    return [
+        world.plain(),
+        world.rich(),
+        world.one(scene.prefix, [0, 5], guard=scene.guard),
+        world.several(scene.prefix, [1, 2], [3], guard=scene.guard),
+        world.foreign(scene.prefix, [4]),
+        world.mixed(scene.prefix, [6], [0], guard=scene.guard),
+    ]
+
+
+def _report(
+    plan: Plan, ledger: Ledger, measured: delays.Delays, errors: list[str], wanted_hits: int, seconds: float
+) -> Report:
+    found = len(hits(ledger.faults, ledger.calls))
+    invalid = "; ".join(errors)
+    if not invalid and found < wanted_hits:
+        invalid = f"only {found} faults fell between a request and its answer, {wanted_hits} are needed: run it longer"
+    if not invalid and not ledger.outcomes[_EXACT] and plan.layers:
+        invalid = "no container with a key ran at all"
+    return Report(
+        plan=plan,
+        violations={rule: ledger.count(rule) for rule in RULES},
+        outcomes=dict(sorted(ledger.outcomes.items())),
+        faults=dict(sorted(Counter(fault.kind for fault in ledger.faults).items())),
+        calls=len(ledger.calls),
+        hits=found,
+        delays=measured,
+        findings=tuple(ledger.findings),
+        invalid=invalid,
+        logs="",
+        seconds=round(seconds, 1),
+    )
+
+
+def _keep(node: Node, target: Path) -> None:
+    """Save the logs of a node."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in node.path("/var/log").glob("*"):
+        if path.name.startswith(("nri-cdi", "containerd", "observer")):
+            shutil.copy(path, target)

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Record what a user sees of every refusal on a real kubelet, and whether and when it passes: `make refusals`, or `python hack/refusals.py`.
+
+Writes docs/data/refusals.json, from which docs/fail-closed.md has its table and against which tests/cluster compares: run it when a text
+has changed. Some five minutes for each series of containerd.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))  # it runs from a checkout that nobody has installed
+
+# below the line that makes them importable
+from lab.cluster import Cluster  # noqa: E402
+from lab.equipped import Equipped  # noqa: E402
+from lab.refusing import CASES, LAYERS, Stage, play  # noqa: E402
+from lab.trouble import LabError  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.refusing import Row
+
+RECORD: Final = CHECKOUT / "docs" / "data" / "refusals.json"
+
+
+def measured(series: str, layers: Sequence[str]) -> tuple[dict[str, str], list[Row]]:
+    """The versions of a cluster with containerd `series`, and the rows of these layers on it."""
+    with Cluster(series) as cluster:
+        info = cluster.kubelet.node()["status"]["nodeInfo"]
+        versions = {"kubelet": info["kubeletVersion"], "containerd": info["containerRuntimeVersion"]}
+        stage = Stage(Equipped(cluster, len(CASES) + 1))
+        rows = []
+        for name in layers:
+            started = time.monotonic()
+            found = play(stage, LAYERS[name], CASES)
+            rows += found
+            recovered = sum(row.recovers for row in found)
+            print(
+                f"{series}  {name:<24} {len(found)} refused, {recovered} of them run again by themselves   "
+                f"({time.monotonic() - started:.0f} s)",
+                flush=True,
+            )
+    return versions, rows
+
+
+def merged(old: dict[str, Any], versions: dict[str, dict[str, str]], rows: Sequence[Row]) -> dict[str, Any]:
+    """The record `old` with what was measured now in the place of the same rows of before."""
+    table = {_key(row): row for row in old.get("rows", [])} | {row.key(): asdict(row) for row in rows}
+    order = {name: number for number, name in enumerate(LAYERS)}
+    return {
+        "layers": {name: layer.what for name, layer in LAYERS.items()},
+        "versions": {**old.get("versions", {}), **versions},
+        "rows": sorted(table.values(), key=lambda row: (row["runtime"], order.get(row["layer"], 99), *_key(row)[2:])),
+    }
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    return row["runtime"], row["layer"], row["kind"], row["restart"]
+
+
+def main() -> int:
+    """Read the command line, measure, write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runtime", action="append", metavar="SERIES", help="of containerd (default: 1.7 and 2.1)")
+    parser.add_argument("--layer", action="append", choices=LAYERS, help="only this one; may be repeated")
+    parser.add_argument(
+        "--output", type=Path, default=RECORD, metavar="FILE", help="(default: docs/data/refusals.json)"
+    )
+    arguments = parser.parse_args()
+    versions, rows = {}, []
+    try:
+        for series in arguments.runtime or ("1.7", "2.1"):
+            versions[series], found = measured(series, arguments.layer or tuple(LAYERS))
+            rows += found
+    except LabError as error:
+        print(f"refusals: {error}", file=sys.stderr)
+        return 3
+    old = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(merged(old, versions, rows), indent=2) + "\n")
+    print(f"written: {arguments.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""`nri-cdi uninstall-check`: the containers of this node that cannot restart as they are once nri-cdi is gone."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from nri_cdi.cli.serve import add_settings, settings_of
+from nri_cdi.settings import SettingsError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nri_cdi.kubelet.carried import Carried
+
+
+def register(commands: Any) -> None:  # noqa: ANN401  # argparse does not export the type
+    """Add the command."""
+    parser = commands.add_parser(
+        "uninstall-check",
+        help="list the containers of this node that cannot restart once nri-cdi is gone",
+        description="List the containers of this node that carry an answer of nri-cdi: the kubelet replays it at every start for the life of the"
+        " pod, so once nri-cdi is gone they cannot restart as they are. Running ones are not touched. Exit status 1 if there are any.",
+        epilog="Example: kubectl get pods -A -o json | nri-cdi uninstall-check --pods -",
+    )
+    parser.add_argument(
+        "--pods",
+        metavar="FILE",
+        help="what `kubectl get pods -A -o json` prints, or - for standard input: pods are then shown by name, and those that have ended are left out",
+    )
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+    add_settings(parser, "annotation_prefix", "kubelet_dir")
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from nri_cdi.kubelet.carried import CHECKPOINT, UnreadableCheckpoint, carried  # noqa: PLC0415  # protobuf only where needed
+
+    try:
+        settings = settings_of(options)
+    except SettingsError as error:
+        print(f"nri-cdi: {error}", file=sys.stderr)
+        return 2
+    path = pathlib.Path(settings.kubelet_dir, "device-plugins", CHECKPOINT)
+    try:
+        found = carried(path.read_text(encoding="utf-8"), settings.annotation_prefix)
+        names = _names(options.pods) if options.pods else None
+    except FileNotFoundError as error:
+        print(
+            f"nri-cdi: {error.filename}: it is not there; --kubelet-dir names the kubelet's directory", file=sys.stderr
+        )
+        return 3
+    except (UnreadableCheckpoint, ValueError, KeyError, TypeError) as error:
+        print(
+            f"nri-cdi: {error if isinstance(error, UnreadableCheckpoint) else options.pods}: cannot be used: {error}",
+            file=sys.stderr,
+        )
+        return 3
+    if names is not None:
+        found = [one for one in found if one.pod_uid in names]
+    _print(found, names or {}, options.output)
+    return 1 if found else 0
+
+
+def _names(file: str) -> dict[str, str]:
+    """`namespace/name` by UID of the pods that have not ended."""
+    text = sys.stdin.read() if file == "-" else pathlib.Path(file).read_text(encoding="utf-8")
+    return {
+        pod["metadata"]["uid"]: f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for pod in json.loads(text)["items"]
+        if pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
+    }
+
+
+def _print(found: list[Carried], names: dict[str, str], output: str) -> None:
+    if output == "json":
+        print(json.dumps({"containers": [{**asdict(one), "pod": names.get(one.pod_uid)} for one in found]}, indent=2))
+        return
+    if not found:
+        print("no container on this node depends on nri-cdi")
+        return
+    rows = [
+        (
+            names.get(one.pod_uid, one.pod_uid),
+            one.container,
+            f"{one.resource}: {', '.join(one.devices)}",
+            "will not start again" if one.guarded else "will start WITHOUT its devices",
+        )
+        for one in found
+    ]
+    rows.insert(0, ("POD", "CONTAINER", "DEVICES", "ONCE NRI-CDI IS GONE"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"{len(found)} to move first: drain this node, or delete these pods, then uninstall", file=sys.stderr)

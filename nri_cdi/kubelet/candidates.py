@@ -1,0 +1,115 @@
+"""The devices of a snapshot that could be advertised: what their names, health and identity are decided from. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nri_cdi.cdi import ContainerEdits, DeviceNode
+
+
+class Specs(Protocol):
+    """What an inventory needs of `nri_cdi.cdi.Snapshot`."""
+
+    @property
+    def devices(self) -> Mapping[str, Entry]:
+        """The devices that resolve, by qualified name."""
+
+    @property
+    def conflicts(self) -> Mapping[str, tuple[str, ...]]:
+        """The paths that define one qualified name in conflict, by that name."""
+
+    @property
+    def errors(self) -> Mapping[str, object]:
+        """What is wrong with the spec files that are not valid, by path."""
+
+    @property
+    def specs(self) -> Iterable[SpecFile]:
+        """The valid spec files."""
+
+
+class Entry(Protocol):
+    """What is needed of `nri_cdi.cdi.DeviceEntry`."""
+
+    @property
+    def file(self) -> SpecFile:
+        """The file that defines the device."""
+
+    @property
+    def device(self) -> WithEdits:
+        """The device as the file has it."""
+
+
+class SpecFile(Protocol):
+    """What is needed of `nri_cdi.cdi.SpecFile`."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def spec(self) -> WithEdits:
+        """What is in it."""
+
+
+class WithEdits(Protocol):
+    """A device, or a spec with the edits that all its devices share."""
+
+    @property
+    def edits(self) -> ContainerEdits:
+        """The edits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A device that resolves.
+
+    `nodes` are its own device nodes, `common` those of its spec file: every device of the file brings them, so they
+    tell no two devices apart. `interfaces` are the host's network interfaces that it moves into the container.
+    """
+
+    name: str
+    kind: str
+    id: str
+    file: str
+    nodes: tuple[DeviceNode, ...] = ()
+    common: tuple[DeviceNode, ...] = ()
+    interfaces: tuple[str, ...] = ()
+
+    @property
+    def transient(self) -> bool:
+        """Whether its spec file has the name of a transient one: `<vendor>-<class>_<id>`, as in the CDI library.
+
+        Such a file is made for one claim of one pod and removed after it: its devices are given to somebody already. The name is all
+        that says so; its directory does not, for whoever writes chooses that.
+        """
+        return posixpath.basename(self.file).startswith(self.kind.replace("/", "-", 1) + "_")
+
+
+def candidates(snapshot: Specs, kinds: Iterable[str]) -> dict[str, Candidate]:
+    """The candidates of these kinds by qualified name, in the snapshot's order."""
+    wanted = frozenset(kinds)
+    found = {}
+    for name, entry in snapshot.devices.items():
+        kind, _, device = name.partition("=")
+        if kind in wanted:
+            edits = entry.device.edits
+            found[name] = Candidate(
+                name,
+                kind,
+                device,
+                entry.file.path,
+                edits.device_nodes,
+                entry.file.spec.edits.device_nodes,
+                tuple(net.host_interface_name for net in edits.net_devices),
+            )
+    return found
+
+
+def host_path(node: DeviceNode) -> str:
+    """The path of a device node on the host."""
+    return node.host_path or node.path

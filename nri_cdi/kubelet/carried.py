@@ -1,0 +1,62 @@
+"""Which containers of a node still carry an answer of ours: read from the kubelet's checkpoint. Pure.
+
+The kubelet keeps each Allocate answer for the life of the pod and replays it at every start of the container. So these are the containers that
+cannot restart as they are when nri-cdi is gone: a guarded one does not start, one without a guard starts without its devices.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from nri_cdi.allocation import guarded_key_name, is_of_another_version, own_key_name
+
+from . import api
+
+CHECKPOINT = "kubelet_internal_checkpoint"
+"""The kubelet's file in its device-plugins directory."""
+
+
+class UnreadableCheckpoint(Exception):
+    """The checkpoint is not in the form that kubelets since 1.20 write; the text says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A container with one allocation of ours."""
+
+    pod_uid: str
+    container: str
+    resource: str
+    devices: tuple[str, ...]
+    """The device ids of the resource."""
+    guarded: bool
+    """Whether it does not start without us; otherwise it starts without its devices."""
+
+
+def carried(checkpoint: str, prefix: str) -> list[Carried]:
+    """The allocations of ours in the text of a checkpoint, in the order of pod, container, resource. Raises UnreadableCheckpoint.
+
+    `prefix` is the annotation prefix that they were made under.
+    """
+    try:
+        entries: list[dict[str, Any]] = json.loads(checkpoint)["Data"]["PodDeviceEntries"] or []
+        found = [one for entry in entries if (one := _entry(entry, prefix))]
+    except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
+        raise UnreadableCheckpoint(
+            f"not a device plugin checkpoint as it is known: {type(error).__name__}: {error}"
+        ) from error
+    return sorted(found, key=lambda one: (one.pod_uid, one.container, one.resource))
+
+
+def _entry(entry: dict[str, Any], prefix: str) -> Carried | None:
+    answer = api.ContainerAllocateResponse.FromString(base64.b64decode(entry["AllocResp"]))
+    if not any(own_key_name(key, prefix) or is_of_another_version(key, prefix) for key in answer.annotations):
+        return None
+    devices = tuple(sorted(device for ids in entry["DeviceIDs"].values() for device in ids))
+    guarded = any(guarded_key_name(mount.container_path) for mount in answer.mounts)
+    return Carried(entry["PodUID"], entry["ContainerName"], entry["ResourceName"], devices, guarded)

@@ -1,0 +1,69 @@
+"""Whether the node already offers a resource through another plugin: then it is not registered, for the kubelet would take ours in its place.
+
+Asked is the kubelet, over its pod resources API. What it offers is ours if any of the devices is one that we have registered, in this process
+or an earlier one (`memory`): an instance of ours that is being replaced, or one that has just been killed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from nri_cdi.kubelet import podresources_api as api
+from nri_cdi.kubelet.order import natural
+from nri_cdi.kubelet.plugin import connect_problem, grpc_address
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Collection
+
+TIMEOUT: Final = 0.3
+"""Seconds for the kubelet's answer; without one we register: a kubelet that has just started waits for no one."""
+
+RETURN: Final = 60.0
+"""Seconds that the other plugin has to register again with a kubelet that is new, before the resource counts as free."""
+
+
+def offered(path: pathlib.Path, resource: str) -> frozenset[str] | None:
+    """The healthy devices of a resource that the kubelet with the pod resources socket `path` offers; None if it cannot be asked."""
+    if connect_problem(path):
+        return None
+    with grpc.insecure_channel(grpc_address(path), [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        call = channel.unary_unary(
+            "/v1.PodResourcesLister/GetAllocatableResources",
+            api.AllocatableResourcesRequest.SerializeToString,
+            api.AllocatableResourcesResponse.FromString,
+        )
+        try:
+            answer: api.AllocatableResourcesResponse = call(api.AllocatableResourcesRequest(), timeout=TIMEOUT)
+        except grpc.RpcError:
+            return None
+    return frozenset(device for one in answer.devices if one.resource_name == resource for device in one.device_ids)
+
+
+class Elsewhere:
+    """Says why `resource` is not to be registered now, or nothing. `ours` are the ids that we have registered before.
+
+    `since` gives when (`time.monotonic`) the present kubelet was first met: a new one forgets the other plugin for a while, which is no leave.
+    """
+
+    def __init__(self, path: pathlib.Path, resource: str, ours: Collection[str], since: Callable[[], float]) -> None:
+        self._path, self._resource, self._ours, self._since = path, resource, frozenset(ours), since
+        self._theirs: frozenset[str] = frozenset()
+
+    def __call__(self) -> str:
+        """The reason, empty if there is none."""
+        found = offered(self._path, self._resource)
+        if found and not found & self._ours:
+            self._theirs = found
+        elif found is not None and not (self._theirs and time.monotonic() - self._since() < RETURN):
+            self._theirs = frozenset()
+        if not self._theirs:
+            return ""
+        some = sorted(self._theirs, key=natural)
+        return (
+            f"this node offers {self._resource} already through another device plugin (devices {', '.join(some[:3])}"
+            f"{' and others' if len(some) > 3 else ''}); remove that plugin, or give ours another name: --resource KIND=RESOURCE"
+        )

@@ -1,0 +1,242 @@
+"""The thread that keeps the inventory true: it looks at the host whenever something may have changed there, and hands on what came out.
+
+The watch only says when to look: a look at everything, at the latest every RESCAN seconds, is the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from nri_cdi.host.node_watch import NodeWatch
+from nri_cdi.kubelet import link
+from nri_cdi.kubelet.condition import look, problem
+from nri_cdi.kubelet.inventory import Catalog, Inventory, Resource, World, advance, due, resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nri_cdi.cdi import HostNode
+    from nri_cdi.host.numa import Place
+    from nri_cdi.kubelet.candidates import Specs
+    from nri_cdi.kubelet.condition import Host
+    from nri_cdi.kubelet.identity import Rules
+    from nri_cdi.kubelet.inventory import Patience
+
+RESCAN: Final = 10.0
+"""Seconds between two looks at everything. A network file system, or a link that leads out of a watched directory, gives no sign."""
+
+ASK: Final = 1.0
+"""Seconds between two questions whether the NRI half is there."""
+
+_log = logging.getLogger("nri_cdi.kubelet")
+
+
+class Places(Protocol):
+    """What is asked of `nri_cdi.host.numa.Sysfs`."""
+
+    def place(self, node: HostNode) -> Place:
+        """Where the device of this node sits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The machine as the keeper looks at it. `root` is where its file system is seen."""
+
+    host: Host
+    places: Places
+    root: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says: the resource of each kind, the rules of names, how long devices settle, and how many seconds of the NRI
+    half's absence make them unhealthy (0: none do).
+    """
+
+    kinds: Mapping[str, str]
+    rules: Rules
+    patience: Patience
+    unhealthy_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Whom the keeper talks to.
+
+    `asked` is how the NRI half is: None, or what is wrong. `starts` gives the times (`time.monotonic`) at which a kubelet was first met.
+    `deliver` gets each state of the inventory and the resources made of it, from the keeper's thread. `fatal` gets the reason why a thread ended.
+    """
+
+    asked: Callable[[], str | None]
+    starts: Callable[[], Iterable[float]]
+    deliver: Callable[[Inventory, tuple[Resource, ...]], None]
+    fatal: Callable[[str], None]
+
+
+class Keeper:
+    """Keeps the inventory of `node` under `terms`, beginning with `remembered`, from `start` to `stop`."""
+
+    def __init__(self, node: Node, terms: Terms, remembered: Inventory, meeting: Meeting) -> None:
+        self._node, self._terms, self._meeting = node, terms, meeting
+        self._inventory = remembered
+        self._snapshot: Specs | None = None
+        self._taken: Specs | None = None
+        self._catalog: Catalog | None = None
+        self._nodes: dict[str, HostNode] = {}
+        self._places: dict[str, Place] = {}
+        self._link = link.Link()
+        self._began = time.monotonic()
+        self._watch: NodeWatch | None = None
+        self._unwatched = False
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stopping = threading.Event()
+        self._threads = (
+            threading.Thread(target=self._guarded, args=(self._run,), name="inventory", daemon=True),
+            threading.Thread(target=self._guarded, args=(self._ask,), name="link", daemon=True),
+        )
+
+    def update(self, snapshot: Specs) -> None:
+        """Take a new snapshot; what comes of it is delivered soon. From any thread, and never waits."""
+        self._snapshot = snapshot
+        self.wake()
+
+    @property
+    def informed(self) -> bool:
+        """Whether there has been a snapshot, and a look at the host with it."""
+        return self._catalog is not None
+
+    def start(self) -> None:
+        """Start the threads, once."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads; one that hangs on a dead file system is left behind after a second. To be called once."""
+        self._stopping.set()
+        self.wake()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(1.0)
+        if not any(thread.is_alive() for thread in self._threads):
+            os.close(self._wake)
+
+    def wake(self) -> None:
+        """Look again now."""
+        with contextlib.suppress(BlockingIOError):  # the counter is full: it will wake all the same
+            os.eventfd_write(self._wake, 1)
+
+    def hold(self, names: Iterable[str]) -> str | None:
+        """Why containers with these devices are not to start now, by a fresh look at their nodes; None if nothing is known against it."""
+        catalog = self._catalog
+        if catalog is None:
+            return "the CDI spec files of this node have not been read yet"
+        for name in names:
+            one = catalog.found.get(name)
+            if one is None:
+                known = self._inventory.known.get(name)
+                if known is not None and known.health.reason:
+                    return f"{name}: {known.health.reason}"
+                continue
+            paths = Catalog.paths_of(one)
+            if said := problem(one, {path: look(self._node.host, path) for path in paths}):
+                return f"{name}: {said}"
+        return None
+
+    # -- the threads
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wait(self._turn())
+        if self._watch is not None:
+            self._watch.close()
+
+    def _ask(self) -> None:
+        while not self._stopping.is_set():
+            before = self._link
+            self._link = link.answered(before, self._meeting.asked(), time.monotonic())
+            if before.down_since != self._link.down_since:
+                self.wake()
+            self._stopping.wait(ASK)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the end of this thread ends the process, whatever it is
+            _log.debug("a thread ended", exc_info=True)
+            self._meeting.fatal(f"the thread {threading.current_thread().name} ended: {type(error).__name__}: {error}")
+
+    def _turn(self) -> float:
+        """Look once, deliver what came out; the seconds until the next look."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            return RESCAN
+        if self._catalog is None or snapshot is not self._taken:
+            self._taken = snapshot
+            self._catalog = Catalog.of(snapshot, self._terms.kinds)
+            self._watch_nodes(self._catalog.paths)
+        else:
+            self._watch_nodes(None)
+        world = self._world(self._catalog)
+        now = time.monotonic()
+        terms = self._terms
+        self._inventory = advance(
+            self._inventory, self._catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now
+        )
+        self._meeting.deliver(self._inventory, resources(self._inventory, world, terms.kinds))
+        moments = (due(self._inventory), link.due(self._link, terms.unhealthy_after, self._all_starts()))
+        return min([RESCAN, *(moment - now for moment in moments if moment is not None and moment > now)])
+
+    def _world(self, catalog: Catalog) -> World:
+        """A look at every node."""
+        looks = {path: look(self._node.host, path) for path in catalog.paths}
+        for path, seen in looks.items():
+            if seen.node is not None and self._nodes.get(path) != seen.node:
+                self._nodes[path] = seen.node
+                self._places[path] = self._node.places.place(seen.node)
+        away = link.reason(self._link, self._terms.unhealthy_after, self._all_starts(), time.monotonic())
+        return World(looks, self._nodes, self._places, away)
+
+    def _all_starts(self) -> tuple[float, ...]:
+        return (self._began, *self._meeting.starts())
+
+    def _watch_nodes(self, paths: tuple[str, ...] | None) -> None:
+        """Watch the directories of these nodes; None: of those as before, as they are now."""
+        try:
+            if paths is None and self._watch is not None:
+                self._watch.renew()
+            elif paths is not None:
+                watch, self._watch = self._watch, NodeWatch(paths, self._node.root)
+                if watch is not None:
+                    watch.close()
+        except OSError as error:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+            if not self._unwatched:
+                self._unwatched = True
+                _log.warning(
+                    "the kernel does not watch the device nodes (%s); they are looked at every %g s", error, RESCAN
+                )
+
+    def _wait(self, seconds: float) -> None:
+        """Until something may have changed, or so many seconds."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if self._watch is not None:
+            poll.register(self._watch.fd, select.POLLIN)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wake)
+                return
+            if ready and self._watch is not None and self._watch.take():
+                return

@@ -1,0 +1,82 @@
+"""The thread that looks at how a plugin stands with the kubelet, acts once, and looks again; what it looks at and does is its subclass's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nri_cdi.kubelet.plugin import DevicePlugin
+
+POLL: Final = 0.1
+"""Seconds between two looks: two lstat calls each, and a new kubelet is seen in time (see `standing`)."""
+
+PAUSE: Final = 0.5
+"""Seconds between two questions whether another plugin still offers the resource."""
+
+_log = logging.getLogger("nri_cdi.kubelet")
+
+
+class Loop(ABC):
+    """Serves a plugin and keeps it known to the kubelet, from `start` to `stop`.
+
+    `wake` ends a pause; the plugin sets it when a stream ends. `fatal` is told if the thread ends before `stop`.
+    """
+
+    def __init__(self, plugin: DevicePlugin, wake: threading.Event, fatal: Callable[[str], None]) -> None:
+        self._plugin = plugin
+        self._wake = wake
+        self._fatal = fatal
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"registration {plugin.name}", daemon=True)
+        self._said = ""
+        self.on_registered: Callable[[], None] = lambda: None
+        """Called after the kubelet took the plugin."""
+
+    @property
+    @abstractmethod
+    def registered(self) -> bool:
+        """Whether the kubelet took the plugin the last time it was asked to."""
+
+    @property
+    @abstractmethod
+    def since(self) -> float:
+        """When (`time.monotonic`) the present kubelet was first met; minus infinity before."""
+
+    @abstractmethod
+    def _turn(self) -> float:
+        """Look once and act once; the seconds until the next look."""
+
+    def start(self) -> None:
+        """Start the thread, once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the plugin goes on serving."""
+        self._stopping = True
+        self._wake.set()
+        self._interrupt()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _interrupt(self) -> None:  # noqa: B027  # a subclass without such calls needs none
+        """End a call that the thread waits for; `stop` wants it."""
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                self._wake.wait(self._turn())
+        except Exception as error:  # noqa: BLE001  # the end of this thread ends the process, whatever it is
+            _log.exception("%s: the registration thread ended", self._plugin.name)
+            self._fatal(f"the registration of {self._plugin.name} ended: {type(error).__name__}: {error}")
+
+    def _say(self, level: int, text: str) -> None:
+        """Log a state once, until another one is logged."""
+        if text != self._said:
+            self._said = text
+            _log.log(level, "%s: %s", self._plugin.name, text)

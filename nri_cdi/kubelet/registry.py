@@ -1,0 +1,133 @@
+"""Registration by a socket in the kubelet's plugins_registry directory (pluginregistration v1): what `registry_standing` decides, done."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from nri_cdi.kubelet import registry_api as api
+from nri_cdi.kubelet import registry_standing as standing
+from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
+from nri_cdi.kubelet.plugin import CannotServe
+from nri_cdi.kubelet.registry_standing import RegistryStanding
+from nri_cdi.kubelet.standing import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nri_cdi.kubelet.plugin import DevicePlugin
+    from nri_cdi.kubelet.standing import Streams
+
+TYPE: Final = "DevicePlugin"
+VERSION: Final = "v1beta1"
+
+
+class Desk:
+    """The service that a kubelet asks who we are, served beside the plugin on the same socket.
+
+    `on_status` gets what the kubelet says of the registration: whether it took us, and else why not. `asked_at` is when
+    (`time.monotonic`) a kubelet asked last.
+    """
+
+    def __init__(self, resource: str) -> None:
+        self._resource = resource
+        self.asked_at = float("-inf")
+        self.on_status: Callable[[bool, str], None] = lambda _registered, _error: None
+
+    @property
+    def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """For a gRPC server."""
+        return grpc.method_handlers_generic_handler(
+            "pluginregistration.Registration",
+            {
+                "GetInfo": grpc.unary_unary_rpc_method_handler(
+                    self._info, api.InfoRequest.FromString, api.PluginInfo.SerializeToString
+                ),
+                "NotifyRegistrationStatus": grpc.unary_unary_rpc_method_handler(
+                    self._status, api.RegistrationStatus.FromString, api.RegistrationStatusResponse.SerializeToString
+                ),
+            },
+        )
+
+    def _info(self, _request: api.InfoRequest, _context: grpc.ServicerContext) -> api.PluginInfo:
+        self.asked_at = time.monotonic()
+        return api.PluginInfo(type=TYPE, name=self._resource, supported_versions=[VERSION])
+
+    def _status(
+        self, request: api.RegistrationStatus, _context: grpc.ServicerContext
+    ) -> api.RegistrationStatusResponse:
+        self.on_status(request.plugin_registered, request.error)
+        return api.RegistrationStatusResponse()
+
+
+class RegistryRegistration(Loop):
+    """Serves a plugin on its socket in plugins_registry and keeps it known there. `elsewhere` as in `registration.Registration`."""
+
+    def __init__(
+        self,
+        plugin: DevicePlugin,
+        desk: Desk,
+        wake: threading.Event,
+        fatal: Callable[[str], None],
+        elsewhere: Callable[[], str] = lambda: "",
+    ) -> None:
+        super().__init__(plugin, wake, fatal)
+        self._desk = desk
+        self._elsewhere = elsewhere
+        self._standing = RegistryStanding()
+        self._lock = threading.Lock()
+        """The standing changes in two threads: this one, and gRPC's when the kubelet notifies."""
+        desk.on_status = self._notified
+
+    @property
+    def registered(self) -> bool:
+        """Whether the kubelet said that it took the plugin."""
+        return self._standing.registered
+
+    @property
+    def since(self) -> float:
+        """When a kubelet asked last who we are; it does so once in its life, and again for a socket that is new."""
+        return self._desk.asked_at
+
+    def _turn(self) -> float:
+        own, streams = self._plugin.own(), self._plugin.streams
+        now = time.monotonic()
+        decision = standing.decide(self._standing, own, streams, now)
+        path = self._plugin.path
+        if decision.step is Step.WAIT:
+            if decision.why:
+                self._say(logging.WARNING, decision.why.format(path=path, directory=path.parent))
+            return POLL if decision.until is None else min(POLL, decision.until - now)
+        if not self._standing.bound and (other := self._elsewhere()):
+            self._say(logging.WARNING, f"not registered: {other}")
+            return PAUSE
+        self._bind(streams, decision.why)
+        return 0.0
+
+    def _bind(self, streams: Streams, why: str) -> None:
+        with self._lock:
+            self._standing = standing.binding(self._standing)
+        try:
+            self._plugin.bind()
+        except CannotServe as error:
+            with self._lock:
+                self._standing = standing.failed(self._standing, time.monotonic())
+            self._say(logging.ERROR, f"{error}; trying again")
+            return
+        with self._lock:
+            self._standing = standing.bound(self._standing, streams, time.monotonic())
+        self._say(logging.INFO, f"serving on {self._plugin.path}" + (f" ({why})" if why else ""))
+
+    def _notified(self, registered: bool, error: str) -> None:  # noqa: FBT001  # the message's field
+        with self._lock:
+            self._standing = standing.notified(self._standing, registered=registered, now=time.monotonic())
+        if registered:
+            self._say(logging.INFO, "registered with the kubelet (it found our socket)")
+            self.on_registered()
+        else:
+            self._say(logging.ERROR, f"the kubelet did not take the plugin: {error}; trying again")
+        self._wake.set()

@@ -1,0 +1,122 @@
+"""nri-cdi and the kubelet come and go: registration again in time, rolling update, uninstall."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from typing import TYPE_CHECKING
+
+from lab import mock
+from lab.equipped import HALVES, REGISTERED
+from lab.kube_pods import asking
+from lab.kubelet import SOCKET
+from lab.trouble import wait_until
+
+from nri_cdi.allocation import GUARD_SENTENCE
+
+if TYPE_CHECKING:
+    from lab.agent import Agent
+    from lab.cluster import Cluster
+    from lab.equipped import Equipped
+
+TOO_LATE = 0.8
+"""Seconds after its start in which the kubelet synchronises its first pods: without the plugin it fails those with devices for good."""
+
+
+def moments(agent: Agent, text: str) -> list[float]:
+    """When the agent logged lines with this text (seconds since the epoch)."""
+    pattern = rf"^(\S+)\.(\d{{3}})Z .*{re.escape(text)}"
+    found = re.findall(pattern, agent.log(), re.MULTILINE)
+    return [calendar.timegm(time.strptime(at, "%Y-%m-%dT%H:%M:%S")) + int(ms) / 1000 for at, ms in found]
+
+
+def test_after_a_restart_of_the_kubelet_the_plugin_is_registered_again_within_300_ms(
+    equipped: Equipped, cluster: Cluster
+) -> None:
+    agent = equipped.agents["device-plugin"]
+    delays = []
+    for _ in range(3):
+        before = len(moments(agent, REGISTERED))
+        cluster.kubelet.restart()
+        wait_until(lambda before=before: len(moments(agent, REGISTERED)) > before, 10, "the registration")  # type: ignore[misc]  # mypy has no type for a bound default
+        made = cluster.path(SOCKET).stat().st_ctime
+        delays.append(moments(agent, REGISTERED)[-1] - made)
+    assert sorted(delays)[1] < 0.3, delays
+    assert max(delays) < TOO_LATE, delays
+
+
+def test_a_pod_that_waits_while_the_kubelet_restarts_is_not_lost(equipped: Equipped, cluster: Cluster) -> None:
+    equipped.kill("nri")
+    cluster.create(asking("one", mock.KIND, 2))
+    cluster.wait_reason("one", "CreateContainerConfigError")
+    devices = cluster.devices("one")
+    cluster.kubelet.restart()
+    equipped.start("nri")
+    cluster.wait_running("one", timeout=30)
+    assert equipped.look("one").problems == []
+    assert equipped.look("one").allocated == devices
+
+
+def test_a_rolling_update_costs_no_container(equipped: Equipped, cluster: Cluster) -> None:
+    """The new processes start before the old ones end. The gap is what both logs say."""
+    cluster.create(asking("old", mock.KIND, 2))
+    cluster.wait_running("old")
+    before = cluster.status("old").containers["c"].id, equipped.look("old")
+    new = {half: equipped.launch(half) for half in HALVES}
+    new["nri"].wait_log("is held by process")
+    new["device-plugin"].wait_log("standing by")
+
+    ended = {}
+    for half in HALVES:
+        ended[half] = time.time()
+        equipped.stop(half)
+    equipped.agents.update(new)
+    new["nri"].wait_ready()
+    new["device-plugin"].wait_log(REGISTERED)
+    gaps = {
+        "nri": moments(new["nri"], "synchronized")[0] - ended["nri"],
+        "device-plugin": moments(new["device-plugin"], REGISTERED)[0] - ended["device-plugin"],
+    }
+    equipped.start(*HALVES)
+    cluster.create(asking("new", mock.KIND, 6))
+    cluster.wait_running("new", timeout=30)
+    assert equipped.look("new").problems == []
+    assert (cluster.status("old").containers["c"].id, equipped.look("old")) == before
+    assert max(gaps.values()) < 2, gaps
+    cluster.end("old")
+    cluster.wait("old", lambda status: status.containers["c"].restarts == 1 and status.running, "to be restarted")
+    assert equipped.look("old") == before[1]
+
+
+def test_after_an_uninstall_running_pods_run_on_and_none_starts_without_its_devices(
+    equipped: Equipped, cluster: Cluster
+) -> None:
+    cluster.create(asking("runs", mock.KIND, 2), asking("crashes", mock.KIND, 2), asking("plain", mock.KIND, 0))
+    cluster.wait_running("runs", "crashes", "plain")
+    before = equipped.look("runs")
+    equipped.stop()
+
+    # the kubelet still knows the plugin: it refuses by itself
+    cluster.end("crashes")
+    assert "has been stopped" in cluster.wait_event("crashes", "Failed").message
+    # then it has forgotten it, and asks nobody: the guard refuses
+    cluster.kubelet.restart()
+    event = cluster.wait_event("crashes", "Failed", GUARD_SENTENCE)
+    assert event.message.startswith("Error: failed to create containerd task")
+    assert cluster.status("crashes").containers["c"].state != "running"
+
+    assert equipped.look("runs") == before
+    cluster.create(asking("plain-too", mock.KIND, 0), asking("wants", mock.KIND, 1))
+    cluster.wait_running("plain", "plain-too")
+    cluster.wait_event("wants", "FailedScheduling", f"Insufficient {mock.KIND}")
+    cluster.end("plain")
+    cluster.wait("plain", lambda status: status.containers["c"].restarts == 1 and status.running, "to be restarted")
+
+    # and it can be installed again
+    equipped.start(*HALVES)
+    cluster.wait_running("crashes", "wants", timeout=60)
+    assert equipped.look("crashes").problems == []
+    cluster.delete("runs", "crashes", "wants")
+    cluster.create(asking("all", mock.KIND, mock.COUNT))
+    cluster.wait_running("all")
