@@ -174,13 +174,14 @@ def _pages(
 
 
 def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
-    """The kubelet half. Raises ValueError for resources that cannot be."""
+    """The kubelet half. Raises ValueError for resources or directories that cannot be."""
     from nri_cdi.host.numa import Sysfs  # noqa: PLC0415  # grpc is loaded only where it is needed
     from nri_cdi.host.root import HostRoot  # noqa: PLC0415
     from nri_cdi.kubelet.identity import Rules  # noqa: PLC0415
     from nri_cdi.kubelet.inventory import Patience  # noqa: PLC0415
     from nri_cdi.kubelet.keeper import Node  # noqa: PLC0415
     from nri_cdi.kubelet.names import resource_names  # noqa: PLC0415
+    from nri_cdi.kubelet.plugin import CannotServe  # noqa: PLC0415
     from nri_cdi.kubelet.preferred import Preference  # noqa: PLC0415
     from nri_cdi.kubelet.service import Config, KubeletHalf  # noqa: PLC0415
     from nri_cdi.readiness import Slots, ask  # noqa: PLC0415
@@ -199,7 +200,10 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
     slots = Slots(settings.run_dir, settings.nri_socket)
     node = Node(HostRoot(settings.host_root), Sysfs(settings.host_root), settings.host_root)
     ready = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
-    return KubeletHalf(config, node, ready=ready, fatal=fatal)
+    try:
+        return KubeletHalf(config, node, ready=ready, fatal=fatal)
+    except CannotServe as error:  # a name or a directory too long for a socket
+        raise ValueError(str(error)) from error
 
 
 def fatal(reason: str) -> None:

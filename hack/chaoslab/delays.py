@@ -69,7 +69,9 @@ def read(notes: Mapping[str, Iterable[str]]) -> dict[Key, Passage]:
             parts = line.split(" ")
             if len(parts) == 4 and line.endswith("\n"):
                 times.setdefault((parts[1], parts[2], parts[3].strip()), {})[index] = float(parts[0])
-    return {key: Passage(key, *(at[index] for index in INDEXES)) for key, at in times.items() if len(at) == len(INDEXES)}
+    return {
+        key: Passage(key, *(at[index] for index in INDEXES)) for key, at in times.items() if len(at) == len(INDEXES)
+    }
 
 
 def measure(passages: Mapping[Key, Passage], calls: Iterable[Call], frozen: Sequence[Span]) -> Delays:

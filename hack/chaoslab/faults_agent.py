@@ -7,8 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from chaoslab.ledger import AGENT_ENDED, Span, dice
 from lab.trouble import LabError
+
+from chaoslab.ledger import AGENT_ENDED, Span, dice
 
 if TYPE_CHECKING:
     from chaoslab.ledger import Ledger

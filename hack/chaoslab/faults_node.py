@@ -7,16 +7,18 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from chaoslab import world
-from chaoslab.ledger import Span, dice
 from lab import mock
 from lab.trouble import LabError
+
+from chaoslab import world
+from chaoslab.ledger import Span, dice
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaoslab.ledger import Ledger
     from lab.node import Node
+
+    from chaoslab.ledger import Ledger
 
 SPEC_KINDS: Final = ("break", "break in place", "tear", "tear", "remove", "rewrite", "move directory")
 DEVICE_KINDS: Final = ("node", "library", "settings")
@@ -62,7 +64,9 @@ class SpecFaults(threading.Thread):
             file.write(content[:cut])
             file.flush()
             time.sleep(pause / 2)
-            world.replace_file(self._bystander, world.nic_spec().replace("chaos.example.com/nic", "chaos.example.com/by"))
+            world.replace_file(
+                self._bystander, world.nic_spec().replace("chaos.example.com/nic", "chaos.example.com/by")
+            )
             time.sleep(pause)
             file.write(content[cut:])
         self._bystander.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import stat
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab import mock
 from lab.oci import differences
+
 from nri_cdi.allocation import GUARD_ROOT, MARK_DOMAIN
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ALLOWED: Final = "No such device or address"
 _FORBIDDEN: Final = "Operation not permitted"
 _OTHER: Final = 250  # a minor number that nobody is given
 
-_SANDBOX_PROCESS: Final = re.compile(r"^/proc/\d+/ns/")
+_NAME: Final = "io.kubernetes.cri.container-name"
 
 SCRIPT: Final = f"""\
 for f in /dev/mock/* /dev/chaos/*; do
@@ -51,7 +51,7 @@ def wrong_spec(spec: dict[str, Any], baseline: dict[str, Any], wanted: Wanted | 
     `baseline` is the spec of a container of the same shape, made on the same node without nri-cdi: what the container has beyond it must be exactly
     what is wanted, and the rest must be equal. Both are `lab.oci.comparable`.
     """
-    mine, base = _without_process(spec), _without_process(baseline)
+    mine, base = _nameless(spec), _nameless(baseline)
     if wanted is None:
         return [f"{at} is {seen!r}, not {was!r}" for at, (was, seen) in differences(base, mine).items()]
     problems = []
@@ -65,7 +65,9 @@ def wrong_spec(spec: dict[str, Any], baseline: dict[str, Any], wanted: Wanted | 
     rules = Counter(map(_rule, mine["linux"]["resources"].pop("devices", [])))
     rules -= Counter(map(_rule, base["linux"]["resources"].pop("devices", [])))
     problems += _unequal(
-        "device rules", sorted((True, "c", *numbers, "rw") for numbers in wanted.nodes.values()), sorted(rules.elements())
+        "device rules",
+        sorted((True, "c", *numbers, "rw") for numbers in wanted.nodes.values()),
+        sorted(rules.elements()),
     )
     problems += _wrong_mounts(mine, base, wanted)
     env = set(mine["process"].pop("env")) - set(base["process"].pop("env"))
@@ -79,12 +81,10 @@ def wrong_spec(spec: dict[str, Any], baseline: dict[str, Any], wanted: Wanted | 
     return problems
 
 
-def _without_process(spec: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the spec that does not say which process holds the pod's namespaces: that one differs from pod to pod."""
+def _nameless(spec: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the spec that does not say the container's name."""
     result = copy.deepcopy(spec)
-    for namespace in result["linux"]["namespaces"]:
-        if "path" in namespace:
-            namespace["path"] = _SANDBOX_PROCESS.sub("/proc/SANDBOX/ns/", namespace["path"])
+    del result["annotations"][_NAME]
     return result
 
 
@@ -95,8 +95,16 @@ def _taken(spec: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _rule(rule: dict[str, Any]) -> tuple[bool, str, int, int, str]:
     # the runtime allows a device's node with or without mknod; what is promised is reading and writing
-    access = str(rule.get("access", "")).replace("rwm", "rw") if rule.get("major") == mock.MAJOR else str(rule.get("access"))
-    return bool(rule.get("allow")), str(rule.get("type")), int(rule.get("major", -1)), int(rule.get("minor", -1)), access
+    access = (
+        str(rule.get("access", "")).replace("rwm", "rw") if rule.get("major") == mock.MAJOR else str(rule.get("access"))
+    )
+    return (
+        bool(rule.get("allow")),
+        str(rule.get("type")),
+        int(rule.get("major", -1)),
+        int(rule.get("minor", -1)),
+        access,
+    )
 
 
 def _wrong_mounts(mine: dict[str, Any], base: dict[str, Any], wanted: Wanted) -> list[str]:

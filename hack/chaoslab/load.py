@@ -8,20 +8,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from chaoslab import judge, world
-from chaoslab.ledger import KEYLESS_CHANGED, NOT_LOOKED_AT, NOT_RECOVERED, WITHOUT_DEVICES, Call, dice
 from lab import cri_api as api
 from lab.cri import CriError
 from lab.oci import comparable
 from lab.pods import Container
 
+from chaoslab import judge, world
+from chaoslab.ledger import KEYLESS_CHANGED, NOT_LOOKED_AT, NOT_RECOVERED, WITHOUT_DEVICES, Call, dice
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from chaoslab.ledger import Ledger
-    from chaoslab.world import Order, Wanted
     from lab.node import Node
     from lab.pods import Pod
+
+    from chaoslab.ledger import Ledger
+    from chaoslab.world import Order, Wanted
 
 _PATIENCE: Final = 30.0  # seconds in which a running container must be looked at
 _TRIES: Final = 3  # as the kubelet: with the same answer of Allocate
@@ -43,7 +45,9 @@ class Scene:
 def baselines(node: Node) -> dict[str, dict[str, Any]]:
     """Make the `Scene.baselines`; no plugin may be there yet."""
     pod = node.pod("baseline")
-    specs = {order.kind: comparable(pod.container(order.kind, extra=order.config)) for order in (world.plain(), world.rich())}
+    specs = {
+        order.kind: comparable(pod.container(order.kind, extra=order.config)) for order in (world.plain(), world.rich())
+    }
     pod.remove()
     return specs
 
@@ -91,14 +95,13 @@ def attempt(scene: Scene, pod: Pod, order: Order, name: str) -> bool:
     try:
         container = _called(scene, pod, order, name, "create", lambda: pod.container(name, extra=order.config))
         made = container
-        _called(scene, pod, order, name, "start", lambda: made.start())
+        _called(scene, pod, order, name, "start", made.start)
         ran = True
     except CriError as error:
-        if scene.ledger.runtime_was_away(begun):
-            # its answer may be lost, and the container run
-            if lost := patiently(lambda: _found(pod, name), _PATIENCE):
-                scene.ledger.outcomes["runs although its answer was lost"] += 1
-                container, ran = lost, True
+        # its answer may be lost, and the container run
+        if scene.ledger.runtime_was_away(begun) and (lost := patiently(lambda: _found(pod, name), _PATIENCE)):
+            scene.ledger.outcomes["runs although its answer was lost"] += 1
+            container, ran = lost, True
         if order.wanted is None:
             failed(scene.ledger, f"{pod.name}/{name}", begun, error)
         else:
@@ -137,7 +140,9 @@ def look(scene: Scene, container: Container, order: Order) -> None:
     wanted = order.wanted
     problems = seen.problems(scene, order.shape, wanted)
     if not problems:
-        scene.ledger.outcomes["without a key: ran unchanged" if wanted is None else "with a key: ran with exactly its devices"] += 1
+        scene.ledger.outcomes[
+            "without a key: ran unchanged" if wanted is None else "with a key: ran with exactly its devices"
+        ] += 1
     elif wanted is None:
         scene.ledger.finding(KEYLESS_CHANGED, subject, "; ".join(problems))
     elif order.may_lack and not seen.problems(scene, order.shape, None):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from nri_cdi.ttrpc.messages import decode_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CONNECT: Final = "connect"
@@ -34,7 +34,7 @@ class Cut:
     """What to do to one message: the first one of `step` (a method, or `CONNECT`) from now on, the request or the answer.
 
     `how`: `cut N` closes both sides after N percent of its bytes; `hold` keeps it, and all behind it, until one side gives up; `garble N` flips a byte at N
-    percent (0 is the multiplexer's header).
+    percent (0 is the multiplexer's header); `freeze` calls `Proxy.freeze`, then forwards it.
     """
 
     step: str
@@ -71,9 +71,10 @@ class _Pair:
 
 
 class Proxy:
-    """Listens at `path` and forwards to `upstream`; both are paths as seen from here."""
+    """Listens at `path` and forwards to `upstream`; both are paths as seen from here. `freeze` stops the agent and has it go on later."""
 
-    def __init__(self, path: Path, upstream: Path) -> None:
+    def __init__(self, path: Path, upstream: Path, freeze: Callable[[], None]) -> None:
+        self._freeze = freeze
         path.parent.mkdir(parents=True, exist_ok=True)
         self._upstream = upstream
         self._lock = threading.Lock()
@@ -150,13 +151,17 @@ class Proxy:
         with contextlib.suppress(OSError):
             for passing in _messages(source, pair.methods):
                 cut = self._take(passing.step, answer=passing.answer)
+                if cut is not None and cut.how == "freeze":
+                    self._freeze()
+                    cut = None
                 if cut is None:
                     target.sendall(passing.raw)
                     if (passing.step, passing.answer) == ("Synchronize", True):
                         self.synchronized.set()
                     continue
-                self.synchronized.clear()
                 what, _, percent = cut.how.partition(" ")
+                if what != "garble":
+                    self.synchronized.clear()
                 if what == "hold":
                     _drain(pair, source, target)
                     return

@@ -5,17 +5,21 @@ A container with a key must then not run, or run with exactly its devices; one w
 
 from __future__ import annotations
 
+import itertools
+import signal
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from lab.agent import Agent
+from lab.config import NRI_SOCKET, native_cdi_always
+from lab.node import Node
+from lab.served import OTHER_PREFIX
 
 from chaoslab import load, world
 from chaoslab.ledger import NOT_RECOVERED, RULES, Finding, Ledger
 from chaoslab.proxy import CONNECT, Cut, Proxy
-from lab.agent import Agent
-from lab.config import NRI_SOCKET, native_cdi_always
-from lab.cri import CriError
-from lab.node import Node
-from lab.served import OTHER_PREFIX
 from nri_cdi.allocation import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -27,7 +31,11 @@ _SOCKET: Final = "/run/nri-proxy/nri.sock"
 _HANDSHAKE: Final = ("RegisterPlugin", "Configure", "Synchronize")
 _SERVING: Final = ("CreateContainer", "StartContainer")
 _CUTS: Final = ("cut 0", "cut 50", "cut 100", "hold", "garble 0")
+_FREEZE: Final = 1.3
+"""Seconds for which the agent is frozen: longer than the runtime waits for a registration or an answer."""
+
 _BODY: Final = ("cut 10", "cut 90", *(f"garble {percent}" for percent in (15, 30, 45, 60, 75, 90, 99)))
+_SILENT: Final = {("Synchronize", True, how) for how in ("hold", "garble 0")}
 _FIRED: Final = 15.0  # seconds in which the step must come; also those in which the agent must be back
 
 
@@ -46,6 +54,7 @@ def table() -> list[Cut]:
     for step in (*_HANDSHAKE, *_SERVING):
         for answer in (False, True):
             cuts += [Cut(step, answer, how) for how in _CUTS]
+        cuts.append(Cut(step, answer=step == "RegisterPlugin", how="freeze"))  # what comes to the agent
     # what the answer says is what the container gets
     cuts += [Cut("CreateContainer", answer=True, how=how) for how in _BODY]
     return cuts
@@ -58,9 +67,11 @@ def run(series: str, cuts: Sequence[Cut]) -> Result:
         ledger = Ledger()
         prefix = OTHER_PREFIX if native_cdi_always(series) else DEFAULT_PREFIX
         scene = load.Scene(node, ledger, load.baselines(node), prefix, guard=True)
-        proxy = Proxy(node.path(_SOCKET), node.path(NRI_SOCKET))
+        agents: list[Agent] = []
+        proxy = Proxy(node.path(_SOCKET), node.path(NRI_SOCKET), lambda: _freeze(agents[0]))
         try:
             with Agent(node.sandbox, "nri", "--nri-socket", _SOCKET, "--annotation-prefix", prefix) as agent:
+                agents.append(agent)
                 agent.wait_ready(20)
                 pod = node.pod("steps")
                 for number, cut in enumerate(cuts):
@@ -95,11 +106,21 @@ def _one(scene: load.Scene, proxy: Proxy, pod: Pod, cut: Cut, number: int) -> No
         _fired(scene, proxy, cut)
         load.attempt(scene, pod, keyed, f"keyed-{number}")
     load.attempt(scene, pod, world.rich(), f"keyless-{number}")
+    if (cut.step, cut.answer, cut.how) in _SILENT:
+        # the runtime waits for an answer that the agent has sent: only a new connection can end that
+        proxy.drop()
     _back(scene, proxy, cut)
-    try:
-        load.look(scene, pod.container(f"after-{number}", extra=keyed.config).start(), keyed)
-    except CriError as error:
-        scene.ledger.finding(NOT_RECOVERED, "a container with a key", str(error))
+    end = time.monotonic() + _FIRED
+    tries = itertools.count()
+    while not load.attempt(scene, pod, keyed, f"after-{number}-{next(tries)}"):
+        if time.monotonic() > end:
+            scene.ledger.finding(NOT_RECOVERED, str(cut), f"no container with a key ran within {_FIRED:g} s")
+            return
+
+
+def _freeze(agent: Agent) -> None:
+    agent.signal(signal.SIGSTOP)
+    threading.Timer(_FREEZE, agent.signal, (signal.SIGCONT,)).start()
 
 
 def _fired(scene: load.Scene, proxy: Proxy, cut: Cut) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from chaoslab import delays, load, world
-from chaoslab.faults_agent import AgentFaults
-from chaoslab.faults_node import DeviceFaults, RuntimeFaults, SpecFaults
-from chaoslab.ledger import KEYLESS_DELAYED, RULES, Ledger, hits
-from chaoslab.slots import Slot, environment
 from lab.config import native_cdi_always
 from lab.node import Node
 from lab.served import OTHER_PREFIX
 from lab.trouble import LabError, wait_until
+
+from chaoslab import delays, load, world
+from chaoslab.faults_agent import AgentFaults
+from chaoslab.faults_node import DeviceFaults, RuntimeFaults, SpecFaults
+from chaoslab.ledger import KEYLESS_DELAYED, RULES, Finding, Ledger, hits
+from chaoslab.slots import Slot, environment
 from nri_cdi.allocation import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -57,10 +57,8 @@ class Report:
     calls: int
     hits: int
     delays: delays.Delays
-    findings: tuple[Any, ...]
+    findings: tuple[Finding, ...]
     invalid: str
-    logs: str
-    seconds: float = field(default=0.0)
 
     @property
     def ok(self) -> bool:
@@ -70,7 +68,6 @@ class Report:
 
 def run(plan: Plan, logs: Path, wanted_hits: int = HITS) -> Report:
     """One run on a node of its own. The logs are kept in `logs` unless all is well. Raises LabError when the node does not come up."""
-    begun = time.monotonic()
     with Node(plan.series) as node:
         world.create(node.path("/"))
         ledger = Ledger()
@@ -85,9 +82,9 @@ def run(plan: Plan, logs: Path, wanted_hits: int = HITS) -> Report:
         measured = delays.measure(passages, ledger.calls, ledger.frozen)
         for (method, pod, container), seconds in measured.late:
             ledger.finding(KEYLESS_DELAYED, f"{method} of {pod}/{container}", f"{seconds:.3f} s")
-        report = _report(plan, ledger, measured, errors, wanted_hits, time.monotonic() - begun)
+        report = _report(plan, ledger, measured, errors, wanted_hits)
         if not report.ok:
-            _keep(node, Path(report.logs or logs))
+            _keep(node, logs)
         return report
 
 
@@ -98,9 +95,7 @@ def _observe(node: Node) -> dict[str, Path]:
     for index in delays.INDEXES:
         path = f"/var/log/observer-{index}"
         node.path(path).touch()
-        programs.append(
-            node.sandbox.popen([sys.executable, str(_OBSERVER), index, path], f"{path}.log", environment())
-        )
+        programs.append(node.sandbox.popen([sys.executable, str(_OBSERVER), index, path], f"{path}.log", environment()))
         notes[index] = node.path(path)
     node.wait_plugins(*(f"{index}-observer" for index in delays.INDEXES), timeout=20)
     return notes
@@ -123,7 +118,12 @@ def _storm(plan: Plan, scene: load.Scene, slots: list[Slot]) -> list[str]:
     home.set()
     for one in loads:
         one.join()
-    errors = [f"{thread.name}: {thread.error}" for thread in (*loads, *agents, runtime) if thread.error is not None]
+    failed = [
+        *((one.name, one.error) for one in loads),
+        *((one.name, one.error) for one in agents),
+        (runtime.name, runtime.error),
+    ]
+    errors = [f"{name}: {error}" for name, error in failed if error is not None]
     if not errors and plan.layers:
         try:
             for slot in slots:
@@ -145,9 +145,7 @@ def _all_kinds(scene: load.Scene) -> list[world.Order]:
     ]
 
 
-def _report(
-    plan: Plan, ledger: Ledger, measured: delays.Delays, errors: list[str], wanted_hits: int, seconds: float
-) -> Report:
+def _report(plan: Plan, ledger: Ledger, measured: delays.Delays, errors: list[str], wanted_hits: int) -> Report:
     found = len(hits(ledger.faults, ledger.calls))
     invalid = "; ".join(errors)
     if not invalid and found < wanted_hits:
@@ -164,8 +162,6 @@ def _report(
         delays=measured,
         findings=tuple(ledger.findings),
         invalid=invalid,
-        logs="",
-        seconds=round(seconds, 1),
     )
 
 

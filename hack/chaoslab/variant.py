@@ -1,7 +1,7 @@
 """`nri-cdi` with something of it changed for a test: `variant.py VARIANT COMMAND FLAGS...`.
 
-    slow:SECONDS   each decision over a container of ours takes that much longer
-    careless       the layers are off: what would be refused is let through, and "ours or not" takes every container for ours; slow:0.3 as well
+slow:SECONDS   each decision over a container of ours takes that much longer
+careless       the layers are off: what would be refused is let through, and "ours or not" takes every container for ours; slow:0.3 as well
 """
 
 from __future__ import annotations

@@ -168,9 +168,7 @@ def one(prefix: str, gpus: list[int], *, guard: bool) -> Order:
 def several(prefix: str, gpus: list[int], nics: list[int], *, guard: bool) -> Order:
     """A container with an allocation for each device."""
     groups = [*([mock.name(n)] for n in gpus), *([nic(n)] for n in nics)]
-    return Order(
-        "several", allocated(prefix, *groups, guard=guard), wanted(gpus, nics, len(groups)), may_lack=False
-    )
+    return Order("several", allocated(prefix, *groups, guard=guard), wanted(gpus, nics, len(groups)), may_lack=False)
 
 
 def foreign(prefix: str, gpus: list[int]) -> Order:

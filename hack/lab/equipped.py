@@ -73,6 +73,7 @@ class Equipped:
         self.count = count
         self.prefix = OTHER_PREFIX if native_cdi_always(cluster.series) else DEFAULT_PREFIX
         self.agents: dict[str, Agent] = {}
+        self._launched: list[Agent] = []
         self.furnish()
 
     def __repr__(self) -> str:
@@ -83,9 +84,11 @@ class Equipped:
         mock.create(self.cluster.path("/"), self.count)
 
     def launch(self, command: str, *flags: str) -> Agent:
-        """A further process of nri-cdi, which nobody else ends."""
+        """A further process of nri-cdi. What is not in `agents` ends with `tidy`."""
         resource = () if command == "nri" else ("--resource", mock.KIND)
-        return Agent(self.cluster.sandbox, command, "--annotation-prefix", self.prefix, *resource, *flags)
+        agent = Agent(self.cluster.sandbox, command, "--annotation-prefix", self.prefix, *resource, *flags)
+        self._launched.append(agent)
+        return agent
 
     def start(self, *commands: str) -> None:
         """Start these commands (`run`, or `HALVES`) where they do not run yet; returns when pods with devices can come."""
@@ -121,6 +124,10 @@ class Equipped:
         self.cluster.delete_all()
         self.furnish()
         self.stop("run")
+        for agent in self._launched:
+            if agent not in self.agents.values():
+                agent.kill()
+        self._launched = list(self.agents.values())
         self.start(*HALVES)
 
     def look(self, pod: str, container: str = "c") -> Seen:

@@ -62,6 +62,9 @@ def configuration(cgroup: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "eventRecordQPS": 0,
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
+        # nobody serves there; without it every pod has a warning
+        "clusterDNS": ["10.96.0.10"],
+        "clusterDomain": "cluster.local",
         "resolvConf": f"{HOME}/resolv.conf",
         "enableControllerAttachDetach": False,
         **options,

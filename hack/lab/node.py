@@ -93,10 +93,7 @@ class Node:
 
     def start_daemon(self) -> None:
         """Start the containerd process only, and wait until its CRI is ready."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_INHERITED)}
-        env["PATH"] = f"{self.bin}:{env.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-        daemon = self.sandbox.popen([str(self.bin / "containerd"), "--config", CONFIG], _LOG, env)
-        self.daemon = daemon
+        daemon = self.spawn_daemon()
 
         def ready() -> bool:
             if daemon.poll() is not None:
@@ -108,6 +105,14 @@ class Node:
             return any(condition.type == "RuntimeReady" and condition.status for condition in conditions)
 
         wait_until(ready, 30, f"the CRI of containerd {self.series}")
+
+    def spawn_daemon(self) -> Program:
+        """Start the containerd process and do not wait for anything."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_INHERITED)}
+        env["PATH"] = f"{self.bin}:{env.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        daemon = self.sandbox.popen([str(self.bin / "containerd"), "--config", CONFIG], _LOG, env)
+        self.daemon = daemon
+        return daemon
 
     def stop_daemon(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the containerd process; containers go on running under their shims."""

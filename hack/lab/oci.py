@@ -25,7 +25,6 @@ def comparable(container: Container) -> dict[str, Any]:
         pod.config.metadata.uid: "POD-UID",
         pod.node.sandbox.name: "SANDBOX",
         f'"{pod.name}"': '"POD"',
-        f'"{container.name}"': '"CONTAINER"',
     }
     for own, word in words.items():
         text = text.replace(own, word)

@@ -68,12 +68,6 @@ class Program:
         except subprocess.TimeoutExpired:
             raise LabError(f"{self!r} did not end within {timeout:g} s") from None
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program; nothing happens if it has ended."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._send(number)
-
     def _send(self, number: signal.Signals) -> None:
         """A stop of the program stops its nsenter too, which makes it go on when it goes on itself. So nsenter takes part, and each step is waited for:
 
@@ -92,6 +86,12 @@ class Program:
             os.kill(self._process.pid, signal.SIGCONT)
         if number is signal.SIGCONT:
             wait_until(lambda: not self._stopped(self.pid), _START_TIMEOUT, f"{self!r} to go on", 0.001)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program; nothing happens if it has ended."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._send(number)
 
     def _stopped(self, pid: int) -> bool:
         """Whether the process `pid`, the program or nsenter, stands still; no if there is none any more."""

@@ -161,19 +161,28 @@ class Converter:
                 self._mistyped(node, place, "true or false")
         return flag
 
-    def items(self, nodes: Nodes, place: Place) -> list[Nodes] | None:
-        """The elements of a list, each with the elements of earlier spellings at its index; None if it is null."""
+    def items(self, nodes: Nodes, place: Place, convert: Convert) -> tuple[Any, ...] | None:
+        """The elements of a list, each converted with the elements of earlier spellings at its index; None if it is null."""
         current: list[Nodes] | None = None
         for node in nodes:
             value = self._value(node, place)
             if isinstance(value, Sequence):
                 before = current or []
                 current = [[*(before[i] if i < len(before) else ()), child] for i, child in enumerate(value.children)]
+                self._discard(before[len(current) :], place, convert)
             elif value is None:
+                self._discard(current or [], place, convert)
                 current = None
             else:
                 self._mistyped(node, place, "a list")
-        return current
+        return None if current is None else tuple([convert(self, item, (*place, i)) for i, item in enumerate(current)])
+
+    def _discard(self, items: list[Nodes], place: Place, convert: Convert) -> None:
+        """Look for faults in what a later spelling throws away. An empty entry does no harm there."""
+        known = len(self.faults)
+        for item in items:
+            convert(self, item, place)
+        self.faults[known:] = [placed for placed in self.faults[known:] if placed.fault.rule is not Rule.NULL_ENTRY]
 
     def mapping(self, nodes: Nodes, place: Place) -> dict[str, str]:
         """A mapping of text to text; null empties it."""
@@ -195,18 +204,24 @@ class Converter:
 
     def entry(self, make: Callable[..., Any], table: _Table, nodes: Nodes, place: Place) -> Any:  # noqa: ANN401 - as above
         """An entry of a list whose entries must be there: the reference implementation crashes on a null."""
-        layers = self.present(nodes, place)
+        layers = self.present(table, nodes, place)
         if not layers:
             self._fault(
                 nodes[-1], place, Rule.NULL_ENTRY, "the entry is empty (null)", "fill it in, or remove the line"
             )
         return self.record(make, table, layers, place)
 
-    def present(self, nodes: Nodes, place: Place) -> Nodes:
-        """The nodes behind the last null."""
+    def present(self, table: _Table, nodes: Nodes, place: Place) -> Nodes:
+        """The nodes behind the last null, which throws the earlier ones away."""
         layers: Nodes = []
         for node in nodes:
-            layers = [] if self._value(node, place) is None else [*layers, node]
+            if self._value(node, place) is None:
+                self._discard(
+                    [layers] if layers else [], place, lambda _, item, where: self._fields(table, item, where)
+                )
+                layers = []
+            else:
+                layers.append(node)
         return layers
 
 
@@ -237,34 +252,24 @@ def _number(low: int, high: int) -> Convert:
     return convert
 
 
-def _strings(converter: Converter, nodes: Nodes, place: Place) -> tuple[str, ...]:
-    return tuple([converter.text(item, (*place, i)) for i, item in enumerate(converter.items(nodes, place) or ())])
-
-
-def _strings_or_none(converter: Converter, nodes: Nodes, place: Place) -> tuple[str, ...] | None:
-    items = converter.items(nodes, place)
-    return None if items is None else tuple([converter.text(item, (*place, i)) for i, item in enumerate(items)])
-
-
-def _gids(converter: Converter, nodes: Nodes, place: Place) -> tuple[int, ...]:
-    number = _number(0, UINT32_MAX)
-    return tuple([number(converter, item, (*place, i)) for i, item in enumerate(converter.items(nodes, place) or ())])
+def _list(convert: Convert) -> Convert:
+    return lambda converter, nodes, place: converter.items(nodes, place, convert) or ()
 
 
 def _records(make: Callable[..., Any], table: _Table) -> Convert:
-    return lambda converter, nodes, place: tuple(
-        [converter.record(make, table, item, (*place, i)) for i, item in enumerate(converter.items(nodes, place) or ())]
-    )
+    return _list(lambda converter, nodes, place: converter.record(make, table, nodes, place))
 
 
 def _entries_of(make: Callable[..., Any], table: _Table) -> Convert:
-    return lambda converter, nodes, place: tuple(
-        [converter.entry(make, table, item, (*place, i)) for i, item in enumerate(converter.items(nodes, place) or ())]
-    )
+    return _list(lambda converter, nodes, place: converter.entry(make, table, nodes, place))
+
+
+def _strings_or_none(converter: Converter, nodes: Nodes, place: Place) -> tuple[str, ...] | None:
+    return converter.items(nodes, place, Converter.text)
 
 
 def _rdt(converter: Converter, nodes: Nodes, place: Place) -> IntelRdt | None:
-    layers = converter.present(nodes, place)
+    layers = converter.present(_INTEL_RDT, nodes, place)
     return converter.record(IntelRdt, _INTEL_RDT, layers, place) if layers else None
 
 
@@ -281,6 +286,7 @@ def _annotations(converter: Converter, nodes: Nodes, place: Place) -> Any:  # no
 _TEXT: Final[Convert] = Converter.text
 _ID: Final = _integer(0, UINT32_MAX)
 _INT64: Final = _number(INT64_MIN, INT64_MAX)
+_STRINGS: Final = _list(_TEXT)
 
 _DEVICE_NODE: Final = _Table(
     ("path",),
@@ -301,15 +307,15 @@ _HOOK: Final = _Table(
     ("hookName", "path"),
     hookName=("hook_name", _TEXT),
     path=("path", _TEXT),
-    args=("args", _strings),
-    env=("env", _strings),
+    args=("args", _STRINGS),
+    env=("env", _STRINGS),
     timeout=("timeout", _integer(INT64_MIN, INT64_MAX)),
 )
 _MOUNT: Final = _Table(
     ("hostPath", "containerPath"),
     hostPath=("host_path", _TEXT),
     containerPath=("container_path", _TEXT),
-    options=("options", _strings),
+    options=("options", _STRINGS),
     type=("type", _TEXT),
 )
 _INTEL_RDT: Final = _Table(
@@ -322,13 +328,13 @@ _INTEL_RDT: Final = _Table(
 )
 _EDITS: Final = _Table(
     (),
-    env=("env", _strings),
+    env=("env", _STRINGS),
     deviceNodes=("device_nodes", _entries_of(DeviceNode, _DEVICE_NODE)),
     netDevices=("net_devices", _entries_of(NetDevice, _NET_DEVICE)),
     hooks=("hooks", _entries_of(Hook, _HOOK)),
     mounts=("mounts", _entries_of(Mount, _MOUNT)),
     intelRdt=("intel_rdt", _rdt),
-    additionalGids=("additional_gids", _gids),
+    additionalGids=("additional_gids", _list(_number(0, UINT32_MAX))),
 )
 _DEVICE: Final = _Table(
     ("name",), name=("name", _TEXT), annotations=("annotations", _annotations), containerEdits=("edits", _edits)

@@ -6,6 +6,7 @@ them differently from PyYAML. This is the only module that imports yaml.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
@@ -33,13 +34,26 @@ _RATIO_MOST: Final = 0.99
 _RATIO_LEAST: Final = 0.10
 
 _REFUSED_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\/")
+_TAG_AND_COMMA = re.compile(r"(?:&[\w-]+(?:\s|#.*)+)?!(?:<[^>]*>|(?!<)[^\s,\[\]{}]*),")
+_TAG_MAX: Final = 2048
+"""Characters that are looked at for the end of an anchor and a tag."""
+
+_INDICATORS: Final = tuple("?-,[]{}#&*!|>%@`\"'")
 _ENDS: Final = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 _HIDDEN_COLON: Final = "\uf8ff"
 """A private-use character that stands for a colon while libyaml reads the text."""
 
-_HIDDEN_COLONS_MAX: Final = 64
-"""Each costs a reading of the file."""
+_BOM: Final = "\ufeff"
+_HIDDEN_BOM: Final = "\uf8fe"
+"""Stands for a byte order mark that is not the first character: a character like any other to the reference, nothing to libyaml."""
 
+_READINGS_MAX: Final = 64
+"""Of one file: each character that must be hidden from libyaml costs one."""
+
+_BLOCK: Final = 512
+"""Bytes that the reference decodes at once."""
+
+_DOCUMENT_MARKER = re.compile(rb"^(?:---|\.\.\.)(?=\s)", re.MULTILINE)
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
@@ -109,6 +123,8 @@ def read(data: bytes) -> Content | None:
     try:
         root, aliased = _compose(data)
     except yaml.reader.ReaderError as error:
+        if (before := _before(data, error.position)) is not None:
+            return read(before)
         line, column = _position(data, error.position)
         what = f"{error.reason} (#x{error.character:02x})" if isinstance(error.character, int) else str(error.reason)
         raise DocumentError(
@@ -146,33 +162,57 @@ _Dumper.add_representer(str, _represented)
 def _compose(data: bytes) -> tuple[Content | None, bool]:
     """The tree, and whether it has aliases.
 
-    libyaml refuses a colon at the end of an unquoted text in brackets (`[a:, b]`), the reference does not: such colons are hidden
-    from it behind a character that the text does not use.
+    libyaml refuses a colon at the end of an unquoted text in brackets (`[a:, b]`), skips a byte order mark at the start of any line, and ends a
+    tag at a comma; to the reference they are characters like others. So they are hidden from libyaml behind characters that the text does not use.
     """
     text: str | None = None
-    for _ in range(_HIDDEN_COLONS_MAX):
-        composer = _Composer(data if text is None else text.encode(), hidden=text is not None)
+    hidden: dict[str, str] = {}
+    if b"\xef\xbb\xbf" in data[1:] or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        decoded = _decoded(data)
+        if _BOM in decoded and _HIDDEN_BOM not in decoded:
+            text, hidden = decoded.replace(_BOM, _HIDDEN_BOM), {_HIDDEN_BOM: _BOM}
+    for _ in range(_READINGS_MAX):
+        composer = _Composer(data if text is None else text.encode(), hidden)
         try:
             return composer.compose(), composer.aliased
+        except _CommaInTag as comma:
+            # The comma is a part of a tag then, which nobody knows in either case.
+            text = _with(_decoded(data) if text is None else text, comma.index, ";")
         except yaml.scanner.ScannerError as error:
             if error.problem != "found unexpected ':'" or error.problem_mark is None:
                 raise
             text = _decoded(data) if text is None else text
             at = error.problem_mark.index
-            if text[at] != ":" or (_HIDDEN_COLON in text and not composer.hidden):
+            if text[at] != ":" or (_HIDDEN_COLON in text and _HIDDEN_COLON not in hidden):
                 raise
-            text = text[:at] + _HIDDEN_COLON + text[at + 1 :]
+            text = _with(text, at, _HIDDEN_COLON)
+            hidden = {**hidden, _HIDDEN_COLON: ":"}
     raise DocumentError(
-        1, 1, f"more than {_HIDDEN_COLONS_MAX} unquoted texts in brackets end in a colon", "put them in quotes"
+        1,
+        1,
+        f"more than {_READINGS_MAX} unquoted texts in brackets end in a colon, or tags in a comma",
+        "put the texts in quotes, and a blank behind the tags",
     )
+
+
+def _with(text: str, at: int, character: str) -> str:
+    return text[:at] + character + text[at + 1 :]
+
+
+class _CommaInTag(Exception):
+    """libyaml ends a tag at a comma; to the reference the comma is a part of the tag, and what follows is the value."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
 
 
 class _Composer:
     """Builds the tree from the parser's events (of type Any here: PyYAML's types leave every mark optional)."""
 
-    def __init__(self, data: bytes, *, hidden: bool) -> None:
+    def __init__(self, data: bytes, hidden: dict[str, str]) -> None:
         self._data = data
-        self.hidden = hidden
+        self._hidden = str.maketrans(hidden) if hidden else None
         self.aliased = False
         self._anchors: dict[str, Content] = {}
         self._open: list[Sequence | Mapping] = []
@@ -206,6 +246,8 @@ class _Composer:
         kind = type(event)
         if kind is yaml.AliasEvent:
             return self._alias(event)
+        if event.tag is not None:
+            self._look_for_comma(event)
         node = self._scalar(event) if kind is yaml.ScalarEvent else self._container(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
@@ -227,12 +269,25 @@ class _Composer:
         style = event.style
         if self._escapes and style == '"' and _REFUSED_ESCAPE.search(self._source(mark.index, event.end_mark.index)):
             raise _fault(mark, r"the escape \/ in a quoted text is not YAML 1.1", "write / alone")
-        if style is None or style == "":
-            if "?" in text and self._flows and self._flows[-1]:
-                raise _fault(mark, f'"{text}" has a ? inside brackets or braces', "put it in quotes")
-            if self.hidden:
-                text = text.replace(_HIDDEN_COLON, ":")
+        if (style is None or style == "") and "?" in text and self._flows and self._flows[-1]:
+            text = self._key_behind_question_mark(mark, text)
+        if self._hidden is not None:
+            text = text.translate(self._hidden)
         return Scalar(mark.line + 1, mark.column + 1, text, event.implicit[0], event.tag)
+
+    def _key_behind_question_mark(self, mark: Any, text: str) -> str:  # noqa: ANN401 - see the class
+        """In brackets and braces a question mark always announces a key: `{?a: b}` is `{a: b}`."""
+        parent = self._open[-1]
+        key = text[1:].lstrip()
+        is_key = isinstance(parent, Mapping) and len(parent.children) % 2 == 0
+        if not is_key or text[0] != "?" or "?" in key or key.startswith(_INDICATORS):
+            raise _fault(mark, f'"{text}" has a ? inside brackets or braces', "put it in quotes")
+        return key
+
+    def _look_for_comma(self, event: Any) -> None:  # noqa: ANN401 - see the class
+        at = event.start_mark.index
+        if self._flows and self._flows[-1] and (tag := _TAG_AND_COMMA.match(self._source(at, at + _TAG_MAX))):
+            raise _CommaInTag(at + tag.end() - 1)
 
     def _source(self, start: int, end: int) -> str:
         if self._text is None:
@@ -252,6 +307,33 @@ class _Composer:
             raise _fault(mark, f"the anchor &{event.anchor} contains itself", "remove the alias")
         self.aliased = True
         return Alias(mark.line + 1, mark.column + 1, target)
+
+
+def _before(data: bytes, position: int) -> bytes | None:
+    """The first document, if it ends before the block of the unreadable byte at `position`, which then does not matter; else None.
+
+    The reference decodes as it goes, a block at a time, and does not look at what nobody asked for.
+    """
+    start = 0
+    while position >= start + _BLOCK - (rest := _incomplete(data[start : start + _BLOCK])):
+        start += _BLOCK - rest
+    for marker in _DOCUMENT_MARKER.finditer(data, 0, start):
+        before = data[: marker.start()]
+        with contextlib.suppress(yaml.YAMLError, UnicodeError, DocumentError):
+            if _compose(before)[0] is not None:
+                return before
+    return None
+
+
+def _incomplete(data: bytes) -> int:
+    """The bytes at the end that begin a character and do not complete it."""
+    for count in range(1, min(4, len(data) + 1)):
+        byte = data[-count]
+        if byte >= 0xC0:
+            return count if byte < 0xF8 and count < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else 0
+        if byte < 0x80:
+            return 0
+    return 0
 
 
 def _fault(mark: Any, message: str, hint: str) -> DocumentError:  # noqa: ANN401 - see _Composer

@@ -57,7 +57,8 @@ def decide(container: Shown, carried: Keys, snapshot: Snapshot, host: HostRoot, 
     filled = tuple(fill_from(host, node, container.subject) for node in edits.device_nodes)
     promised = _respelled(promise(edits, filled, container.uid, container.gid), container)
     marks = _marks(carried, promised, snapshot, container)
-    missing = _missing(promised, container, before_us=bool(carried.own) and not marks)
+    modes = frozenset(node.path for node in edits.device_nodes if node.file_mode is not None)
+    missing = _missing(promised, container, modes, before_us=bool(carried.own) and not marks)
     check(edits, promised, missing, container, runtime)
     _check_sources(missing, host, container.subject)
     return Decision(carried.names, missing, marks, carried.guards)
@@ -111,8 +112,8 @@ def _respelled(promised: Promise, container: Shown) -> Promise:
     return replace(promised, mounts=mounts)
 
 
-def _missing(promised: Promise, container: Shown, *, before_us: bool) -> Promise:
-    """What of the promise the container does not have yet.
+def _missing(promised: Promise, container: Shown, modes: frozenset[str], *, before_us: bool) -> Promise:
+    """What of the promise the container does not have yet. `modes` are the paths of the nodes whose mode the spec itself gives.
 
     `before_us`: all marks are there, so an instance of ours has been at work in this very request; the rules of its nodes are not made yet.
     """
@@ -128,7 +129,7 @@ def _missing(promised: Promise, container: Shown, *, before_us: bool) -> Promise
         nodes={
             path: _with_access(item, container)
             for path, item in promised.nodes.items()
-            if not (_has(item, container) and (before_us or _access(item.node, container) >= item.access))
+            if not (_has(item, container, modes) and (before_us or _access(item.node, container) >= item.access))
         },
         mounts={at: mount for at, mount in promised.mounts.items() if not _same(mount, present.get(at))},
         env={name: value for name, value in promised.env.items() if container.env.get(name) != value},
@@ -141,12 +142,16 @@ def _with_access(item: PromisedNode, container: Shown) -> PromisedNode:
     return replace(item, access=item.access | container.access(item.node))
 
 
-def _has(item: PromisedNode, container: Shown) -> bool:
-    """Whether the container has the node already. What the promise leaves open may be anything."""
+def _has(item: PromisedNode, container: Shown, modes: frozenset[str]) -> bool:
+    """Whether the container has the node already. What the promise leaves open may be anything.
+
+    A runtime's own CDI before 2.4 does not take the mode from the host; sending the node again for that would widen its rule.
+    """
     wanted, there = item.node, container.nodes.get(item.node.path)
     if there is None or (there.type, there.major, there.minor) != (wanted.type, wanted.major, wanted.minor):
         return False
-    settings = ((wanted.file_mode, there.file_mode), (wanted.uid, there.uid), (wanted.gid, there.gid))
+    mode = wanted.file_mode if wanted.path in modes or there.file_mode is not None else None
+    settings = ((mode, there.file_mode), (wanted.uid, there.uid), (wanted.gid, there.gid))
     return all(mine is None or mine == theirs for mine, theirs in settings)
 
 

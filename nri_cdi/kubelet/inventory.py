@@ -137,7 +137,9 @@ def advance(
     """The inventory after a look at the world at time `now`. `kinds` are the configured ones, in order."""
     # What a broken spec file named stays what it is while it settles: no other name may take its host device.
     held = {
-        name: old.candidate for name, old in before.known.items() if old.gone_since is not None and old.health.healthy
+        name: old.candidate
+        for name, old in before.known.items()
+        if name not in catalog.found and old.health.healthy and old.candidate.file not in catalog.valid
     }
     sticky = {name for name, old in before.known.items() if old.gone_since is None} | held.keys()
     chosen = select({**held, **catalog.found}.values(), world.nodes, rules, kinds, sticky)

@@ -118,7 +118,9 @@ class Keeper:
             thread.start()
 
     def stop(self) -> None:
-        """End the threads; one that hangs on a dead file system is left behind after a second. To be called once."""
+        """End the threads; one that hangs on a dead file system is left behind after a second. A second call does nothing."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self.wake()
         for thread in self._threads:

@@ -47,6 +47,11 @@ class Loop(ABC):
     def since(self) -> float:
         """When (`time.monotonic`) the present kubelet was first met; minus infinity before."""
 
+    @property
+    def said(self) -> str:
+        """How it stands with the kubelet, in the words of the newest log line."""
+        return f"{self._plugin.name}: {self._said or 'not registered with the kubelet yet'}"
+
     @abstractmethod
     def _turn(self) -> float:
         """Look once and act once; the seconds until the next look."""

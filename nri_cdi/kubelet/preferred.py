@@ -54,6 +54,7 @@ def preferred(
 def _packed(free: list[str], must: Sequence[str], count: int, where: Mapping[str, Place], level: int) -> list[str]:
     if level == len(_LEVELS) or not count:
         return free[:count]
+    count = min(count, len(free))
     groups = _groups(free, where, level)
     near = {_LEVELS[level](where[device]) for device in must}
     chosen: list[str] = []

@@ -10,7 +10,7 @@
 
     Runner(Labels(), "/var/run/nri/nri.sock", "labels", "10").run()
 
-From the bottom to the top: versions, events | session (a state machine without I/O), plugin | dispatch | shell (socket, threads, clock).
+From the bottom to the top: versions, events | session (a state machine without I/O), plugin | dispatch, words | shell (socket, threads, clock).
 `api` holds the messages, generated from proto/nri/nri.proto in a descriptor pool of their own.
 """
 

@@ -30,6 +30,7 @@ from nri_cdi.ttrpc import RemoteProtocolError
 from . import dispatch
 from .plugin import Refused
 from .session import RegistrationRefused, Session, Silent, State, Step
+from .words import why_lost, why_not_connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,7 +246,7 @@ class Runner:
             try:
                 sock = _connected(self._path)
             except OSError as error:
-                self._say(_why_not(self._path, error))
+                self._say(why_not_connected(self._path, error))
                 continue
             self._failed += 1
             session = Session(self._name, self._index, self._plugin.events, failure_policy=self._failure_policy)
@@ -278,22 +279,23 @@ class Runner:
         if isinstance(error, RegistrationRefused):
             self._say(f"the runtime refused to register {self._index}-{self._name}: {error}; trying again")
         elif isinstance(error, HandshakeFailed):
-            self._say(f"{error}; connecting again", error.__cause__)
+            refused = error.__cause__
+            bug = refused.__cause__ if isinstance(refused, dispatch.Unexpected) else None
+            self._say(f"{error}; connecting again", bug)
         else:
-            reset = isinstance(error, ConnectionError)
-            why = connection.closed_because or ("the runtime closed the connection" if reset else error)
+            why = connection.closed_because or why_lost(error)
             before = "" if connection.synchronized else " before it was synchronized"
             self._say(f"connection to {self._path} lost{before}: {why}; connecting again")
 
-    def _say(self, text: str, cause: BaseException | None = None) -> None:
-        """Log a state once; a `cause` is a bug of the plugin's."""
+    def _say(self, text: str, bug: BaseException | None = None) -> None:
+        """Log a state once; `bug` is what a method of the plugin raised, if that is why."""
         if text == self._said:
             return
         self._said = text
-        if cause is None:
+        if bug is None:
             LOG.info("%s", text)
         else:
-            LOG.error("%s", text, exc_info=cause)
+            LOG.error("%s", text, exc_info=bug)
 
     # -- the watchdog
 
@@ -338,9 +340,8 @@ class Runner:
         """Refuse a request that is overdue; if it is the one that the plugin is at, let a fresh thread serve."""
         refused = dispatch.too_late(self._plugin, request)
         with self._lock:
-            hangs = (
-                connection.current is request
-            )  # else it waits behind one that does not, or has been answered meanwhile
+            # else it waits in the queue, or the plugin has answered it meanwhile
+            hangs = connection.current is request
             if hangs:
                 connection.current = None
                 self._hung[self._turn] = request.what
@@ -383,14 +384,3 @@ def _shut(connection: _Connection, how: int) -> None:
 
 def _refusal(request: Request, refused: Refused) -> Reply:
     return lambda session, _: session.refuse(request.stream, refused.code, refused.message)
-
-
-def _why_not(path: str, error: OSError) -> str:
-    """Why there is no connection, for a person."""
-    if isinstance(error, FileNotFoundError):
-        return f"waiting for the NRI socket {path}: it is not there (is the runtime running, and NRI enabled in its configuration?)"
-    if isinstance(error, ConnectionRefusedError):
-        return f"waiting for the NRI socket {path}: nobody listens (the runtime is down or restarting)"
-    if isinstance(error, PermissionError):
-        return f"waiting for the NRI socket {path}: not permitted (it takes root)"
-    return f"waiting for the NRI socket {path}: {error}"

@@ -23,6 +23,7 @@ import grpc
 
 from nri_cdi.kubelet import api
 from nri_cdi.testing.plugin_client import DialError, PluginClient, PluginError, address
+from nri_cdi.testing.plugin_watcher import PluginWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,13 +79,19 @@ class _Refused(Exception):  # not an error of this program
 
 
 class FakeKubelet:
-    """Serves kubelet.sock in `directory` from its construction to `stop`. All methods may be called from any thread.
+    """Serves kubelet.sock in `directory` from its construction to `stop`, and watches `registry` (plugins_registry) if it is given.
+
+    All methods may be called from any thread.
 
     Conditions given to `wait_for` are tried again after each change of what this class knows, so they should read only that.
     """
 
-    def __init__(self, directory: str | pathlib.Path, *, dial_timeout: float = DIAL_TIMEOUT) -> None:
+    def __init__(
+        self, directory: str | pathlib.Path, *, registry: pathlib.Path | None = None, dial_timeout: float = DIAL_TIMEOUT
+    ) -> None:
         self._directory = pathlib.Path(directory)
+        self._registry = registry
+        self._watcher: PluginWatcher | None = None
         self._dial_timeout = dial_timeout
         self._changed = threading.Condition(threading.RLock())
         self._admission = threading.Lock()
@@ -227,6 +234,9 @@ class FakeKubelet:
 
     def stop(self) -> None:
         """End as a kubelet does: all connections close at once, all sockets stay where they are."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
         with self._changed:
             server, self._server = self._server, None
             self._clients = {}
@@ -262,16 +272,27 @@ class FakeKubelet:
             self._pools = (calls, lists)
         server.start()
         draft.rename(self._directory / SOCKET)
+        if self._registry is not None:
+            self._watcher = PluginWatcher(
+                self._registry, lambda resource, path: self._admit(resource, path, VERSION), self._dismiss
+            )
 
     def _register(self, request: api.RegisterRequest, context: grpc.ServicerContext) -> api.Empty:
+        refusal = self._admit(request.resource_name, self._directory / request.endpoint, request.version)
+        if refusal is not None:
+            context.abort(grpc.StatusCode.UNKNOWN, refusal)
+        return api.Empty()
+
+    def _admit(self, resource: str, path: pathlib.Path, version: str) -> str | None:
+        """Take a plugin that was announced, either way; or the text that it is refused with."""
         life = self._life
         endpoint, refusal = None, None
         try:
-            endpoint = self._connect(request)
+            endpoint = self._connect(resource, path, version)
         except _Refused as error:
             refusal = str(error)
         with self._changed:
-            self._registrations.append(Registered(request.resource_name, request.endpoint, request.version, refusal))
+            self._registrations.append(Registered(resource, path.name, version, refusal))
             if endpoint is not None:
                 if self._server is not None and self._life == life:
                     self._endpoints[endpoint.resource] = endpoint
@@ -281,24 +302,27 @@ class FakeKubelet:
                 else:  # this kubelet ended meanwhile
                     endpoint.close()
             self._changed.notify_all()
-        if refusal is not None:
-            context.abort(grpc.StatusCode.UNKNOWN, refusal)
-        return api.Empty()
+        return refusal
 
-    def _connect(self, request: api.RegisterRequest) -> PluginClient:
+    def _dismiss(self, resource: str) -> None:
+        """The socket of a plugin is gone from plugins_registry: its connection is closed."""
+        with self._changed:
+            client = self._clients.get(resource)
+        if client is not None:
+            client.close()
+
+    def _connect(self, resource: str, path: pathlib.Path, version: str) -> PluginClient:
         """Check, dial, ask for the options: all within Register, and only the options asked for count."""
-        resource = request.resource_name
-        if request.version != VERSION:
+        if version != VERSION:
             raise _Refused(
-                f'requested API version "{request.version}" is not supported by kubelet. '
-                f'Supported version is ["{VERSION}"]'
+                f'requested API version "{version}" is not supported by kubelet. Supported version is ["{VERSION}"]'
             )
         if not is_extended(resource):
             raise _Refused(f'the ResourceName "{resource}" is invalid')
         with self._changed:
             before = self._clients.get(resource)
         try:
-            client = PluginClient.dial(resource, self._directory / request.endpoint, self._dial_timeout)
+            client = PluginClient.dial(resource, path, self._dial_timeout)
         except DialError as error:
             # From here on nobody notices the end of an older connection of the resource: so it is in the kubelet.
             with self._changed:

@@ -296,10 +296,6 @@ class PluginLink:
             self._read(end - time.monotonic())
         return self._answers.pop(stream)
 
-    def answered(self, stream: int) -> bool:
-        """Whether the answer to a call has been read already, while waiting for another."""
-        return stream in self._answers
-
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the plugin closes. What it sends before is still checked."""
         with contextlib.suppress(Gone):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.agent import READY, Agent
@@ -27,7 +27,7 @@ def standby(served: Served) -> Iterator[Agent]:
     _ = served.agent
     served.node.path(TRACE).unlink(missing_ok=True)
     hook = {"hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", f"echo hooked >>{TRACE}"]}
-    edits = {
+    edits: dict[str, Any] = {
         "env": ["ONE=1"],
         "deviceNodes": [{"path": "/dev/mock/device_7"}],
         "mounts": [{"hostPath": "/mock/lib", "containerPath": "/libs", "options": ["rbind", "ro"]}],
@@ -40,7 +40,9 @@ def standby(served: Served) -> Iterator[Agent]:
 
 def inner_pid(agent: Agent) -> str:
     """The agent's process id as it knows it itself, in its PID namespace."""
-    return re.findall(r"^NSpid:.*\t(\d+)$", Path(f"/proc/{agent.pid}/status").read_text(), re.MULTILINE)[0]
+    found = re.search(r"^NSpid:.*\t(\d+)$", Path(f"/proc/{agent.pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def test_a_second_agent_in_the_same_slot_waits_names_the_first_and_follows_it(served: Served) -> None:

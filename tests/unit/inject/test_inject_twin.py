@@ -50,6 +50,11 @@ class DeadHost(Host):
         raise OSError(5, "Input/output error", path)
 
 
+def unspeakable(plugin: InjectPlugin, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(module, "decide", fails)
+    patch.setattr(plugin, "_internal", fails)
+
+
 BREAKS: dict[str, Break] = {
     "the specs cannot be had": lambda plugin, patch: patch.setattr(plugin, "_current", fails),
     "the specs never settle": lambda plugin, patch: patch.setattr(plugin, "_current", lambda _patience: None),
@@ -57,17 +62,13 @@ BREAKS: dict[str, Break] = {
     "the specs are no snapshot": lambda plugin, patch: patch.setattr(plugin, "_current", lambda _patience: object()),
     "the host's files cannot be looked at": lambda plugin, patch: patch.setattr(plugin, "_host", DeadHost()),
     "there is no host": lambda plugin, patch: patch.setattr(plugin, "_host", None),
-    "the runtime is unknown": lambda plugin, patch: patch.setattr(plugin, "_runtime", None),
     "the request cannot be read": lambda _plugin, patch: patch.setattr(module, "shown", fails),
     "the keys cannot be read": lambda _plugin, patch: patch.setattr(module, "keys", recurses),
     "the decision fails": lambda _plugin, patch: patch.setattr(module, "decide", fails),
     "the decision goes round and round": lambda _plugin, patch: patch.setattr(module, "decide", recurses),
     "the decision ends the thread": lambda _plugin, patch: patch.setattr(module, "decide", exits),
     "the adjustment fails": lambda _plugin, patch: patch.setattr(module, "adjustment", fails),
-    "even the text of the bug fails": lambda plugin, patch: (
-        patch.setattr(module, "decide", fails),
-        patch.setattr(plugin, "_internal", fails),
-    ),
+    "even the text of the bug fails": unspeakable,
 }
 
 OURS = {

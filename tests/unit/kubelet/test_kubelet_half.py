@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
+from nri_cdi.host.numa import Sysfs
+from nri_cdi.host.root import HostRoot
 from nri_cdi.kubelet import api, registration
-from nri_cdi.kubelet.inventory import Resource
+from nri_cdi.kubelet.inventory import Patience, Resource
+from nri_cdi.kubelet.keeper import Node
 from nri_cdi.kubelet.plugin import Answers, CannotServe, DevicePlugin
 from nri_cdi.kubelet.registration import Registration
-from nri_cdi.kubelet.service import KubeletHalf
+from nri_cdi.kubelet.service import Config, KubeletHalf
 from nri_cdi.testing.kubelet import FakeKubelet
 from nri_cdi.testing.plugin_client import address
+from nri_cdi.testing.snapshots import snapshot, spec_file
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from nri_cdi.cdi import Snapshot
     from nri_cdi.kubelet.plugin import Ready
+    from nri_cdi.testing.log import Log
 
 GPU, NIC = "device.example.com/gpu", "vendor.com/nic"
 GPU_SOCKET = "nri-cdi_device.example.com_gpu.sock"
 SOON = 20.0
+NODE = Node(HostRoot(), Sysfs())
 
 
-@dataclass(frozen=True)
-class Specs:
-    """The names of a snapshot."""
-
-    devices: Mapping[str, object]
-    conflicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    errors: Mapping[str, object] = field(default_factory=dict)
-
-
-def specs(gpus: int, nics: int = 0) -> Specs:
-    return Specs({f"{GPU}=device_{i}": None for i in range(gpus)} | {f"{NIC}=nic{i}": None for i in range(nics)})
+def specs(gpus: int, nics: int = 0) -> Snapshot:
+    """A snapshot with so many devices of each kind."""
+    files = [(GPU, [f"device_{i}" for i in range(gpus)]), (NIC, [f"nic{i}" for i in range(nics)])]
+    return snapshot(*(spec_file(kind, names) for kind, names in files if names))
 
 
 class Fatal(list[str]):
@@ -57,39 +55,6 @@ class Fatal(list[str]):
         self.told.set()
 
 
-class Log(logging.Handler):
-    """What is logged, and waiting for it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self._changed = threading.Condition()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with self._changed:
-            self.lines.append(record.getMessage())
-            self._changed.notify_all()
-
-    def count(self, words: str) -> int:
-        return sum(words in line for line in self.lines)
-
-    def wait_for(self, words: str, count: int = 1) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.count(words) >= count, SOON), self.lines
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    handler = Log()
-    logger = logging.getLogger("nri_cdi.kubelet")
-    logger.addHandler(handler)
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    yield handler
-    logger.setLevel(level)
-    logger.removeHandler(handler)
-
-
 @pytest.fixture
 def make(device_plugins: pathlib.Path) -> Iterator[Callable[..., KubeletHalf]]:
     """Makes halves and stops them in the end; none of their threads may have ended on its own."""
@@ -99,11 +64,11 @@ def make(device_plugins: pathlib.Path) -> Iterator[Callable[..., KubeletHalf]]:
             gpus: int = 8, nics: int = 0, kinds: Sequence[str] = (GPU,), ready: Ready = lambda _: None
         ) -> KubeletHalf:
             fatal = Fatal()
-            half = KubeletHalf(kinds, device_plugins, prefix="cdi.k8s.io/", guard=True, ready=ready, fatal=fatal)
+            half = KubeletHalf(config(device_plugins, *kinds), NODE, ready=ready, fatal=fatal)
             stack.callback(lambda: pytest.fail(str(fatal)) if fatal else None)
             stack.callback(half.stop)
-            half.update(specs(gpus, nics))
             half.start()
+            half.update(specs(gpus, nics))
             return half
 
         yield make
@@ -115,6 +80,10 @@ def kubelet(device_plugins: pathlib.Path) -> Iterator[FakeKubelet]:
         yield kubelet
 
 
+def config(device_plugins: pathlib.Path, *kinds: str) -> Config:
+    return Config({kind: kind for kind in kinds}, device_plugins.parent, "cdi.k8s.io/", patience=Patience(0.0, 0.0))
+
+
 def has(kubelet: FakeKubelet, count: int, resource: str = GPU) -> None:
     """Waits until the resource has so many allocatable devices."""
     kubelet.wait_for(lambda: kubelet.allocatable(resource) == count, SOON)
@@ -122,7 +91,13 @@ def has(kubelet: FakeKubelet, count: int, resource: str = GPU) -> None:
 
 def test_devices_are_advertised_allocated_and_started(make: Callable[..., KubeletHalf], kubelet: FakeKubelet) -> None:
     asked: list[tuple[str, ...]] = []
-    half = make(ready=asked.append)
+
+    def ready(names: tuple[str, ...]) -> str | None:
+        if names:  # without, it is asked how the NRI half is
+            asked.append(names)
+        return None
+
+    half = make(ready=ready)
     has(kubelet, 8)
     ids, response = kubelet.allocate(GPU, 4)
     assert ids == ("device_0", "device_1", "device_2", "device_3")
@@ -158,7 +133,6 @@ def test_each_new_snapshot_reaches_the_kubelet_and_a_device_that_vanished_is_unh
     half.update(specs(2))
     has(kubelet, 2)
     assert kubelet.devices(GPU) == {"device_0": True, "device_1": True, "device_2": False}
-    half.update(specs(2))
     half.update(specs(12))
     has(kubelet, 12)
     assert list(kubelet.devices(GPU)) == [f"device_{i}" for i in range(12)]
@@ -187,17 +161,16 @@ def test_a_kubelet_that_comes_later_is_found(
     assert log.count("waiting for the kubelet") == 1
 
 
-def test_a_directory_that_is_made_later_is_found(device_plugins: pathlib.Path, log: Log) -> None:
-    directory, fatal = device_plugins / "device-plugins", Fatal()
-    half = KubeletHalf([GPU], directory, prefix="x/", guard=False, ready=lambda _: None, fatal=fatal)
-    half.update(specs(1))
-    half.start()
-    log.wait_for(f"{directory} does not exist: waiting for the kubelet to make it (is --kubelet-dir right?)")
-    directory.mkdir()
-    with FakeKubelet(directory) as kubelet:
+def test_a_directory_that_is_made_later_is_found(
+    make: Callable[..., KubeletHalf], device_plugins: pathlib.Path, log: Log
+) -> None:
+    device_plugins.rmdir()
+    half = make(gpus=1)
+    log.wait_for(f"{device_plugins} does not exist: waiting for the kubelet to make it (is --kubelet-dir right?)")
+    device_plugins.mkdir()
+    with FakeKubelet(device_plugins) as kubelet:
         has(kubelet, 1)
         half.stop()
-    assert not fatal
 
 
 def test_a_kubelet_that_restarts_is_registered_with_again_on_a_new_socket(
@@ -215,7 +188,7 @@ def test_a_kubelet_that_restarts_is_registered_with_again_on_a_new_socket(
     assert (before.st_ino, before.st_ctime_ns) != (after.st_ino, after.st_ctime_ns)
     assert kubelet.in_use(GPU) == set(ids)
     assert kubelet.allocate(GPU, 1).ids == ("device_2",)
-    assert {path.name for path in device_plugins.iterdir()} == {"kubelet.sock", GPU_SOCKET}
+    assert {path.name for path in device_plugins.iterdir() if path.is_socket()} == {"kubelet.sock", GPU_SOCKET}
 
 
 def test_a_kubelet_that_is_down_for_a_while_is_waited_for_and_said_once(
@@ -236,7 +209,7 @@ def test_the_older_instance_of_a_resource_ends_and_the_newer_registers_again(
     older = make(gpus=8)
     has(kubelet, 8)
     make(gpus=5)
-    kubelet.wait_for(lambda: kubelet.capacity(GPU) == 5, SOON)
+    has(kubelet, 5)  # the three others are remembered, and not there
     log.wait_for("another instance serves this resource now")
     older.stop()
     log.wait_for("registered with the kubelet (it had ended ListAndWatch)")
@@ -251,7 +224,7 @@ def test_the_newer_instance_ends_and_the_older_takes_its_place_again(
     make(gpus=8)
     has(kubelet, 8)
     newer = make(gpus=5)
-    kubelet.wait_for(lambda: kubelet.capacity(GPU) == 5, SOON)
+    has(kubelet, 5)  # the three others are remembered, and not there
     log.wait_for("another instance serves this resource now")
     newer.stop()
     has(kubelet, 8)
@@ -355,9 +328,9 @@ def test_a_registration_thread_that_ends_tells_why(
 
     monkeypatch.setattr(registration, "socket_id", broken)
     fatal = Fatal()
-    half = KubeletHalf([GPU], device_plugins, prefix="x/", guard=True, ready=lambda _: None, fatal=fatal)
-    half.update(specs(1))
+    half = KubeletHalf(config(device_plugins, GPU), NODE, ready=lambda _: None, fatal=fatal)
     half.start()
+    half.update(specs(1))
     assert fatal.told.wait(SOON)
     half.stop()
     assert fatal == [f"the registration of {GPU} ended: PermissionError: no look at kubelet.sock"]
@@ -373,24 +346,22 @@ def test_a_directory_that_refuses_our_socket_is_said_with_the_reason_and_tried_a
     obstacle.rmdir()
     has(kubelet, 8)
     assert log.count("Is a directory") == 1
-    assert {path.name for path in device_plugins.iterdir()} == {"kubelet.sock", GPU_SOCKET}
+    assert {path.name for path in device_plugins.iterdir() if path.is_socket()} == {"kubelet.sock", GPU_SOCKET}
 
 
-def test_starting_before_the_first_snapshot_is_misuse(device_plugins: pathlib.Path) -> None:
-    half = KubeletHalf([GPU], device_plugins, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal())
-    with pytest.raises(RuntimeError, match="before update"):
-        half.start()
-    half.stop()
-
-
-def test_kinds_that_kubernetes_refuses_are_all_named_at_once(device_plugins: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match=r"'Vendor\.com/gpu'.*'gpu'"):
-        KubeletHalf(
-            ["Vendor.com/gpu", GPU, "gpu"], device_plugins, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal()
-        )
+def test_before_the_first_device_nothing_is_registered_for_an_empty_list_would_end_waiting_pods(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet
+) -> None:
+    half = make(gpus=1, kinds=[GPU, NIC])
+    has(kubelet, 1)
+    assert [registered.resource for registered in kubelet.registrations] == [GPU]
+    assert half.registered == {GPU: True, NIC: False}
+    half.update(specs(1, nics=2))
+    has(kubelet, 2, NIC)
+    assert kubelet.allocatable(GPU) == 1
 
 
 def test_a_directory_too_long_for_a_socket_is_an_error_that_says_what_to_do(device_plugins: pathlib.Path) -> None:
-    deep = device_plugins / ("d" * 90)
+    deep = device_plugins / ("d" * 90) / "device-plugins"
     with pytest.raises(CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: choose a shorter"):
-        KubeletHalf([GPU], deep, prefix="x/", guard=True, ready=lambda _: None, fatal=Fatal())
+        KubeletHalf(config(deep, GPU), NODE, ready=lambda _: None, fatal=Fatal())

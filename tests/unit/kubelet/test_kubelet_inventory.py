@@ -1,187 +1,251 @@
+"""From snapshots and looks at the host to what the kubelet is told."""
+
 from __future__ import annotations
 
 import json
-import string
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nri_cdi.cdi import Snapshot, scan_directories
+from nri_cdi.cdi import EMPTY, ContainerEdits, DeviceNode, HostNode, Snapshot, scan_directories
+from nri_cdi.host.numa import Place
+from nri_cdi.kubelet.candidates import Candidate
+from nri_cdi.kubelet.changes import Change, changes, omissions
+from nri_cdi.kubelet.condition import Look
+from nri_cdi.kubelet.identity import Rules
 from nri_cdi.kubelet.inventory import (
-    Change,
+    FORGET,
+    UNSEEN,
+    Catalog,
     Device,
+    Inventory,
+    Patience,
     Resource,
-    changes,
-    inventory,
-    resource_name_problem,
+    World,
+    advance,
+    due,
+    remember,
+    resources,
 )
+from nri_cdi.testing.snapshots import snapshot, spec_file
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+
+    from nri_cdi.cdi import SpecFile
 
 GPU, NIC = "device.example.com/gpu", "vendor.com/nic"
+FILE = "/etc/cdi/device.example.com-gpu.yaml"
+PATIENCE = Patience(60.0, 10.0)
 
 
-@dataclass(frozen=True)
-class Specs:
-    """The names of a snapshot."""
+class Told:
+    """An inventory of these kinds over time, and what the kubelet is told."""
 
-    names: tuple[str, ...] = ()
-    conflicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    errors: Mapping[str, object] = field(default_factory=dict)
+    def __init__(self, *kinds: str, before: Inventory | None = None, rules: Rules | None = None) -> None:
+        self.kinds = {kind: kind for kind in kinds or (GPU,)}
+        self.inventory, self.rules = before or Inventory(), rules or Rules()
 
-    @property
-    def devices(self) -> Mapping[str, object]:
-        return dict.fromkeys(self.names)
+    def at(
+        self,
+        now: float,
+        specs: Snapshot,
+        *,
+        missing: Iterable[str] = (),
+        places: Mapping[str, Place] | None = None,
+        away: str = "",
+    ) -> tuple[Resource, ...]:
+        """What is told at that time, on a host that has all nodes but the missing ones."""
+        catalog = Catalog.of(specs, self.kinds)
+        nodes = {path: HostNode("c", 89, i, 0o666) for i, path in enumerate(catalog.paths)}
+        looks = {path: Look(problem="is not there") if path in missing else Look(node) for path, node in nodes.items()}
+        world = World(looks, nodes, places or {}, away)
+        self.inventory = advance(self.inventory, catalog, world, self.rules, tuple(self.kinds), PATIENCE, now)
+        return resources(self.inventory, world, self.kinds)
+
+
+def gpus(*names: str, path: str = FILE) -> SpecFile:
+    return spec_file(GPU, {name: [f"/dev/mock/{name}"] for name in names}, path)
 
 
 def healthy(kind: str, *ids: str) -> Resource:
     return Resource(kind, kind, tuple(Device(device, f"{kind}={device}") for device in ids))
 
 
+def states(told: tuple[Resource, ...]) -> dict[str, tuple[bool, str]]:
+    return {device.id: (device.healthy, device.reason) for resource in told for device in resource.devices}
+
+
 def test_only_configured_kinds_are_advertised_each_with_its_devices_in_natural_order() -> None:
-    specs = Specs((f"{GPU}=device_10", f"{GPU}=device_2", f"{NIC}=nic0", "other.com/fpga=0"))
-    assert inventory(specs, [NIC, GPU]) == (healthy(NIC, "nic0"), healthy(GPU, "device_2", "device_10"))
+    specs = snapshot(
+        gpus("d10", "d2"), spec_file(NIC, ["nic0"]), spec_file("other.com/fpga", ["0"]), spec_file(f"{GPU}s", ["0"])
+    )
+    assert Told(NIC, GPU).at(0, specs) == (healthy(NIC, "nic0"), healthy(GPU, "d2", "d10"))
 
 
 def test_a_kind_without_devices_is_a_resource_without_devices() -> None:
-    assert inventory(Specs(), [GPU]) == (Resource(GPU, GPU, ()),)
+    assert Told().at(0, EMPTY) == (Resource(GPU, GPU, ()),)
 
 
-def test_a_kind_that_begins_like_a_configured_one_is_not_advertised() -> None:
-    assert inventory(Specs((f"{GPU}s=0", f"{GPU}=0")), [GPU]) == (healthy(GPU, "0"),)
+def test_a_resource_may_be_named_otherwise_than_its_kind() -> None:
+    inventory = advance(
+        Inventory(), Catalog.of(snapshot(spec_file(NIC, ["0"])), [NIC]), World({}, {}), Rules(), [NIC], PATIENCE, 0
+    )
+    (resource,) = resources(inventory, World({}, {}), {NIC: "cluster.example.com/fast-nic"})
+    assert (resource.name, resource.kind) == ("cluster.example.com/fast-nic", NIC)
+    assert resource.devices[0].qualified_name == f"{NIC}=0"
 
 
 def test_a_device_in_conflict_is_unhealthy_and_its_reason_names_the_files() -> None:
-    specs = Specs((f"{GPU}=0",), conflicts={f"{GPU}=1": ("/etc/cdi/a.yaml", "/etc/cdi/b.yaml"), f"{NIC}=0": ("a", "b")})
-    (resource,) = inventory(specs, [GPU])
-    assert [(device.id, device.healthy) for device in resource.devices] == [("0", True), ("1", False)]
-    assert resource.devices[1].reason == (
-        "defined more than once in one directory, by /etc/cdi/a.yaml and /etc/cdi/b.yaml: keep one of them"
-    )
+    told = states(Told().at(0, snapshot(gpus("d0", "d1"), gpus("d1", path="/etc/cdi/b.yaml"))))
+    reason = f"defined more than once in one directory, by {FILE} and /etc/cdi/b.yaml: keep one of them"
+    assert told == {"d0": (True, ""), "d1": (False, reason)}
 
 
-def test_a_device_that_vanished_stays_unhealthy_and_names_the_files_that_are_not_valid() -> None:
-    before = inventory(Specs((f"{GPU}=0", f"{GPU}=1")), [GPU])
-    (resource,) = inventory(Specs((f"{GPU}=0",), errors={"/etc/cdi/b.yaml": ()}), [GPU], before)
-    assert resource.devices[0] == Device("0", f"{GPU}=0")
-    assert resource.devices[1] == Device(
-        "1",
-        f"{GPU}=1",
-        healthy=False,
-        reason="no valid CDI spec of this node defines it any more; not valid: /etc/cdi/b.yaml",
-    )
+def test_a_device_whose_node_is_missing_is_unhealthy_with_the_reason_and_recovers_by_itself() -> None:
+    told = Told()
+    specs = snapshot(gpus("d0", "d1"))
+    assert states(told.at(0, specs, missing=["/dev/mock/d1"]))["d1"] == (False, "/dev/mock/d1 is not there")
+    assert states(told.at(1, specs)) == {"d0": (True, ""), "d1": (True, "")}
+    assert states(told.at(2, specs, missing=["/dev/mock/d0"]))["d0"] == (False, "/dev/mock/d0 is not there")
 
 
-def test_a_device_that_vanished_is_remembered_over_further_snapshots_until_it_comes_back() -> None:
-    full = Specs((f"{GPU}=0", f"{GPU}=1"))
-    now = inventory(full, [GPU])
-    for _ in range(3):
-        now = inventory(Specs(), [GPU], now)
-    assert [device.healthy for device in now[0].devices] == [False, False]
-    assert inventory(full, [GPU], now) == inventory(full, [GPU])
+def test_a_valid_file_that_names_a_device_no_more_is_believed_at_once() -> None:
+    told = Told()
+    told.at(0, snapshot(gpus("d0", "d1")))
+    after = states(told.at(1, snapshot(gpus("d0"))))
+    assert after == {"d0": (True, ""), "d1": (False, "no valid CDI spec of this node defines it any more")}
 
 
-def test_devices_of_a_kind_that_is_not_configured_any_more_are_forgotten() -> None:
-    assert inventory(Specs(), [NIC], (healthy(GPU, "0"),)) == (Resource(NIC, NIC),)
+def test_a_file_that_breaks_or_goes_is_an_outage_in_which_its_devices_stay_healthy_and_keep_the_reason() -> None:
+    for broken, more in ((snapshot(rejected=[FILE]), f"; not valid: {FILE}"), (EMPTY, "")):
+        told = Told()
+        told.at(0, snapshot(gpus("d0")))
+        reason = f"no valid CDI spec of this node defines it any more{more}"
+        assert states(told.at(1, broken)) == {"d0": (True, reason)}
+        assert due(told.inventory) == 11
+        assert states(told.at(10.9, broken)) == {"d0": (True, reason)}
+        assert states(told.at(11, broken)) == {"d0": (False, reason)}
+        assert states(told.at(12, snapshot(gpus("d0")))) == {"d0": (True, "")}
 
 
-_names = st.builds("{}={}".format, st.sampled_from([GPU, NIC, "other.com/x"]), st.sampled_from("0123"))
-_specs = st.builds(
-    Specs,
-    st.lists(_names, unique=True).map(tuple),
-    st.dictionaries(_names, st.just(("a", "b"))),
-    st.dictionaries(st.text(max_size=3), st.just(())),
+def test_a_device_whose_definition_changed_settles_until_its_new_nodes_are_there() -> None:
+    told = Told()
+    told.at(0, snapshot(gpus("d0")))
+    changed = snapshot(spec_file(GPU, {"d0": ["/dev/mock/new0"], "d1": ["/dev/mock/new1"]}, FILE))
+    missing = ["/dev/mock/new0", "/dev/mock/new1"]
+    after = states(told.at(1, changed, missing=missing))
+    assert after["d0"] == (True, "/dev/mock/new0 is not there")
+    assert after["d1"] == (False, "/dev/mock/new1 is not there")  # nothing was promised of it
+    assert states(told.at(11, changed, missing=missing))["d0"][0] is False
+
+
+def test_while_a_device_settles_no_other_name_gets_its_host_device() -> None:
+    told = Told()
+    told.at(0, snapshot(gpus("d0")))
+    alias = spec_file(GPU, {"uuid-0": ["/dev/mock/d0"]}, "/etc/cdi/b.yaml")
+    assert list(states(told.at(1, snapshot(alias, rejected=[FILE])))) == ["d0"]
+    assert states(told.at(11, snapshot(alias, rejected=[FILE])))["d0"][0] is False
+    assert states(told.at(12, snapshot(alias, rejected=[FILE])))["uuid-0"] == (True, "")
+
+
+def test_a_device_that_is_gone_is_unhealthy_for_an_hour_and_then_forgotten() -> None:
+    told = Told()
+    told.at(0, snapshot(gpus("d0", "d1")))
+    assert list(states(told.at(1, snapshot(gpus("d0"))))) == ["d0", "d1"]
+    assert list(states(told.at(FORGET, snapshot(gpus("d0"))))) == ["d0", "d1"]
+    assert list(states(told.at(FORGET + 1, snapshot(gpus("d0"))))) == ["d0"]
+
+
+def test_devices_of_another_process_settle_after_a_start_and_unhealthy_ones_only_after_a_boot() -> None:
+    well, ill = (Candidate(f"{GPU}={name}", GPU, name, FILE) for name in ("well1", "ill2"))
+    for same_boot, told_of_ill in ((True, False), (False, True)):
+        before = remember({well: True, ill: False}, same_boot=same_boot, patience=PATIENCE, now=0)
+        told = Told(before=before)
+        gone = "no valid CDI spec of this node defines it any more"
+        assert states(told.at(1, EMPTY)) == {"ill2": (told_of_ill, gone), "well1": (True, gone)}
+        assert not any(health for health, _ in states(told.at(60, EMPTY)).values())
+        late = Told(before=before)
+        missing = ["/dev/mock/ill2", "/dev/mock/well1"]
+        assert states(late.at(1, snapshot(gpus("ill2", "well1")), missing=missing))["well1"] == (
+            True,
+            "/dev/mock/well1 is not there",
+        )
+        assert all(health for health, _ in states(late.at(30, snapshot(gpus("ill2", "well1")))).values())
+    assert remember({well: True}, same_boot=True, patience=PATIENCE, now=0).known[well.name].health.reason == UNSEEN
+
+
+def test_all_devices_are_unhealthy_while_the_nri_half_is_away_and_their_own_reasons_are_kept() -> None:
+    told = Told()
+    specs = snapshot(gpus("d0", "d1"))
+    away = states(told.at(0, specs, missing=["/dev/mock/d1"], away="the NRI half is away"))
+    assert away == {"d0": (False, "the NRI half is away"), "d1": (False, "/dev/mock/d1 is not there")}
+    assert states(told.at(1, specs)) == {"d0": (True, ""), "d1": (True, "")}
+
+
+def test_a_device_has_the_place_of_the_first_of_its_own_nodes_that_has_one() -> None:
+    edits = ContainerEdits(device_nodes=(DeviceNode("/dev/ctl"), DeviceNode("/dev/gpu0")))
+    (resource,) = Told().at(0, snapshot(spec_file(GPU, {"0": edits})), places={"/dev/gpu0": Place(1, "pci0000:17")})
+    assert resource.devices[0].place == Place(1, "pci0000:17")
+
+
+_files = st.lists(st.sampled_from(["d0", "d1", "d2"]), max_size=3, unique=True).map(lambda names: gpus(*names))
+_steps = st.tuples(
+    st.floats(0.1, 30), st.none() | _files, st.booleans(), st.sets(st.sampled_from(["/dev/mock/d0", "/dev/mock/d2"]))
 )
 
 
-@given(st.lists(_specs, min_size=1, max_size=5))
-def test_no_device_that_was_ever_advertised_is_lost_and_healthy_means_resolvable_without_conflict(
-    steps: list[Specs],
+@given(st.lists(_steps, max_size=8))
+def test_no_device_is_lost_within_the_hour_and_whatever_is_wrong_has_a_reason(
+    steps: list[tuple[float, SpecFile | None, bool, set[str]]],
 ) -> None:
-    now: tuple[Resource, ...] = ()
-    seen: set[str] = set()
-    for specs in steps:
-        now = inventory(specs, [GPU, NIC], now)
-        devices = [device for resource in now for device in resource.devices]
-        names = {device.qualified_name for device in devices}
-        assert seen <= names
-        assert len(devices) == len(names)
-        for device in devices:
-            assert device.healthy == (
-                device.qualified_name in specs.devices and device.qualified_name not in specs.conflicts
-            )
-            assert device.healthy == (not device.reason)
-        seen |= names
+    told, now, seen = Told(), 0.0, set[str]()
+    for pause, file, broken, missing in steps:
+        now += pause
+        specs = snapshot(*([file] if file else []), rejected=["/etc/cdi/other.yaml"] if broken else [])
+        after = states(told.at(now, specs, missing=missing))
+        assert seen <= after.keys()
+        for device, (well, reason) in after.items():
+            resolves = f"{GPU}={device}" in specs.devices
+            in_order = resolves and f"/dev/mock/{device}" not in missing
+            assert well or reason
+            assert bool(reason) or in_order
+        seen |= after.keys()
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("gpu", "must be a CDI kind"),
-        ("", "must be a CDI kind"),
-        ("/gpu", "must be a CDI kind"),
-        ("vendor.com/", "must be a CDI kind"),
-        ("vendor.com/a/b", "must be a CDI kind"),
-        ("kubernetes.io/x", "Kubernetes' own"),
-        ("sub.kubernetes.io/x", "Kubernetes' own"),
-        ("requests.example.com/x", "quota"),
-        ("Vendor.com/gpu", "DNS name"),
-        ("ven_dor.com/gpu", "DNS name"),
-        ("vendor..com/gpu", "DNS name"),
-        ("vendor-/gpu", "DNS name"),
-        ("v" * 245 + "/gpu", "DNS name"),
-        ("vendor.com/" + "g" * 64, "at most 63 bytes"),
-        ("vendor.com/g pu", "class"),
-        ("vendor.com/gpu\n", "class"),
-        ("vendor.com/gpu-", "class"),
-        ("vendor.com/gpué", "class"),
-    ],
-)
-def test_a_kind_that_kubernetes_refuses_is_named_with_what_to_do(kind: str, words: str) -> None:
-    problem = resource_name_problem(kind)
-    assert problem is not None
-    assert problem.startswith(repr(kind))
-    assert words in problem
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [GPU, "v/x", "nvidia.com/gpu", "vendor.com/G_p.U-1", "v" * 244 + "/" + "g" * 63, "requests/x", "0.1/2"],
-)
-def test_a_kind_that_kubernetes_takes_has_no_problem(kind: str) -> None:
-    assert resource_name_problem(kind) is None
-
-
-@given(st.text(string.printable) | st.from_regex(r"[a-zA-Z0-9._-]{1,5}/[a-zA-Z0-9._-]{1,5}", fullmatch=True))
-def test_any_text_has_a_problem_or_has_the_form_vendor_class(kind: str) -> None:
-    if resource_name_problem(kind) is None:
-        vendor, _, cls = kind.partition("/")
-        assert vendor
-        assert vendor == vendor.lower()
-        assert cls
-        assert set(kind) <= set(string.ascii_letters + string.digits + "-._/")
-
-
-def test_what_changed_is_said_once_and_unhealthy_devices_are_gathered_by_reason() -> None:
-    names = tuple(f"{GPU}=device_{i}" for i in range(7))
-    first = inventory(Specs(names), [GPU])
-    second = inventory(Specs(), [GPU], first)
+def test_what_changed_is_said_once_and_devices_are_gathered_by_reason() -> None:
+    names = tuple(f"device_{i}" for i in range(7))
+    told = Told()
+    first = told.at(0, snapshot(gpus(*names)))
+    second = told.at(1, EMPTY)
+    third = told.at(11, EMPTY)
+    reason = "no valid CDI spec of this node defines it any more"
+    some = "device_0, device_1, device_2, device_3, device_4 and 2 more"
     assert changes((), first) == (Change(f"{GPU}: 7 devices, 7 healthy"),)
     assert changes(first, first) == ()
     assert changes(first, second) == (
-        Change(f"{GPU}: 7 devices, 0 healthy"),
-        Change(
-            f"{GPU}: unhealthy: device_0, device_1, device_2, device_3, device_4 and 2 more: "
-            "no valid CDI spec of this node defines it any more",
-            alarming=True,
-        ),
+        Change(f"{GPU}: 7 devices, 7 healthy"),
+        Change(f"{GPU}: healthy while they settle, their containers are held: {some}: {reason}", alarming=True),
     )
-    assert changes(second, first) == (Change(f"{GPU}: 7 devices, 7 healthy"),)
+    assert changes(second, third) == (
+        Change(f"{GPU}: 7 devices, 0 healthy"),
+        Change(f"{GPU}: unhealthy: {some}: {reason}", alarming=True),
+    )
+    assert changes(third, first) == (Change(f"{GPU}: 7 devices, 7 healthy"),)
+
+
+def test_names_that_are_not_advertised_are_said_once_and_two_resources_of_one_device_are_a_warning() -> None:
+    specs = snapshot(gpus("d0"), spec_file(NIC, {"x": ["/dev/mock/d0"]}), spec_file(GPU, {"z": ["/dev/mock/d0"]}, "/b"))
+    told = Told(GPU, NIC)
+    told.at(0, specs)
+    said = omissions({}, told.inventory.left_out)
+    assert said == (
+        Change(f"not advertised: {GPU}=z: it is the same host device as {GPU}=d0 (/dev/mock/d0)"),
+        Change(f"not advertised: {NIC}=x: it is the same host device as {GPU}=d0 (/dev/mock/d0)", alarming=True),
+    )
+    assert omissions(told.inventory.left_out, told.inventory.left_out) == ()
 
 
 def test_real_spec_files_become_devices_conflicts_and_reasons(tmp_path: pathlib.Path) -> None:
@@ -189,21 +253,24 @@ def test_real_spec_files_become_devices_conflicts_and_reasons(tmp_path: pathlib.
         devices = [{"name": name, "containerEdits": {"env": [f"X={name}"]}} for name in names]
         return json.dumps({"cdiVersion": "0.6.0", "kind": GPU, "devices": devices})
 
-    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    def read() -> Snapshot:
+        return Snapshot.build(scan_directories([str(tmp_path)]))
+
+    first, second, told = tmp_path / "a.json", tmp_path / "b.json", Told()
     first.write_text(spec("device_1", "device_10"))
     second.write_text(spec("device_2", "device_10"))
-    now = inventory(Snapshot.build(scan_directories([str(tmp_path)])), [GPU])
+    now = told.at(0, read())
     assert [(device.id, device.healthy) for device in now[0].devices] == [
         ("device_1", True),
         ("device_2", True),
         ("device_10", False),
     ]
-    assert f"{first} and {second}" in now[0].devices[2].reason or f"{second} and {first}" in now[0].devices[2].reason
+    assert f"{first} and {second}" in now[0].devices[2].reason
     second.write_text("{")
-    now = inventory(Snapshot.build(scan_directories([str(tmp_path)])), [GPU], now)
+    now = told.at(1, read())
     assert [(device.id, device.healthy) for device in now[0].devices] == [
         ("device_1", True),
-        ("device_2", False),
+        ("device_2", True),
         ("device_10", True),
     ]
     assert now[0].devices[1].reason.endswith(f"not valid: {second}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nri_cdi.kubelet import standing
-from nri_cdi.kubelet.registration import POLL
+from nri_cdi.kubelet.loop import POLL
 from nri_cdi.kubelet.standing import Own, Seen, Standing, Step, Streams, decide
 
 OLD, NEW = (1, 1, 1), (1, 2, 2)

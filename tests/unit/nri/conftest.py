@@ -30,7 +30,7 @@ def socket_path() -> Iterator[pathlib.Path]:
 
 @pytest.fixture
 def runtime(socket_path: pathlib.Path) -> Iterator[FakeRuntime]:
-    with FakeRuntime(socket_path, request_timeout=0.2) as runtime:
+    with FakeRuntime(socket_path, request_timeout=20) as runtime:  # no deadline passes unless a test wants it
         yield runtime
 
 

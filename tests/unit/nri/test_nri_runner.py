@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from nri_cdi.nri import Event, Plugin, Refused, Runner, api
+from nri_cdi.nri.words import why_not_connected
 from nri_cdi.testing.runtime import CallRefused, FakeRuntime, Gone, Misbehaved
 from nri_cdi.ttrpc import Code
 
@@ -292,6 +294,37 @@ def test_whatever_byte_the_runtime_breaks_off_at_the_plugin_connects_again(
     runtime.listen()
     with runtime:
         runtime.connect().create_container(POD, CONTAINER)
+
+
+def test_a_runtime_that_does_not_read_is_left(
+    serve: Serve, runtime: FakeRuntime, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nri_cdi.nri.shell._SEND_TIMEOUT", struct.pack("ll", 0, 50_000))
+    plugin = Labels()
+    large = api.CreateContainerResponse(adjust=api.ContainerAdjustment(annotations={"k": "v" * (2 << 20)}))
+    plugin.create_container = lambda _: large  # type: ignore[method-assign,assignment]  # more than a socket holds
+    serve(plugin)
+    link = runtime.connect()
+    link.begin(*link.encoded(Event.CREATE_CONTAINER, POD, CONTAINER))
+    logged("lost: the runtime does not read what it is sent")
+    runtime.connect()
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), "NRI enabled"),
+        (ConnectionRefusedError(111, "Connection refused"), "down or restarting"),
+        (PermissionError(13, "Permission denied"), "takes root"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "hangs"),
+        (OSError("AF_UNIX path too long"), "AF_UNIX path too long"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_why_there_is_no_connection_is_said_for_people(error: OSError, says: str) -> None:
+    text = why_not_connected("/var/run/nri/nri.sock", error)
+    assert text.startswith("waiting for the NRI socket /var/run/nri/nri.sock: ")
+    assert says in text
 
 
 # -- what fails in the handshake

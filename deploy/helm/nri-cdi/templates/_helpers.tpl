@@ -108,3 +108,13 @@ readOnly: true
 recursiveReadOnly: IfPossible
 {{- end }}
 {{- end -}}
+
+{{- define "nri-cdi.policyVersion" -}}
+{{- if .Values.requiredPluginsPolicy.apiVersion -}}
+{{- .Values.requiredPluginsPolicy.apiVersion -}}
+{{- else if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+admissionregistration.k8s.io/v1
+{{- else -}}
+admissionregistration.k8s.io/v1beta1
+{{- end -}}
+{{- end -}}

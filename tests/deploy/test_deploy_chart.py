@@ -1,0 +1,277 @@
+"""The Helm chart: what it renders for many values, what its schema refuses, and that what is made from it is up to date."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from nri_cdi.cli import _parser
+from nri_cdi.cli.serve import settings_of
+
+if TYPE_CHECKING:
+    from nri_cdi.settings import Settings
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+CHART = CHECKOUT / "deploy/helm/nri-cdi"
+CACHE = Path(os.environ.get("NRI_CDI_CACHE", "~/.cache/nri-cdi")).expanduser()
+GPU = "device.example.com/gpu"
+
+Object = dict[str, Any]
+
+MATRIX: list[Object] = [
+    {},
+    {"advertise": [GPU]},
+    {"advertise": [GPU, "vendor.com/nic"], "nri": {"plugin": {"name": "cdi", "index": 5}}},
+    {"advertise": [GPU], "nri": {"plugin": {"index": 98}, "socketDir": "/run/k3s/nri"}},
+    {"advertise": [GPU], "kubelet": {"dir": "/var/snap/microk8s/common/var/lib/kubelet"}},
+    {"advertise": [GPU], "cdi": {"annotationPrefix": "nri-cdi.dev/", "specDirs": [{"path": "/var/cdi/static"}]}},
+    {"advertise": [GPU], "cdi": {"specDirs": [{"path": "/etc/cdi", "mountParent": False}]}, "hostPaths": []},
+    {"advertise": [GPU], "guard": False, "log": {"level": "debug", "format": "json"}, "hostPaths": ["/dev", "/opt/v"]},
+    {"advertise": [GPU], "settings": {"log-level": "debug"}, "http": {"port": 20000}},
+    {"advertise": [GPU], "image": {"repository": "r.example/x", "digest": f"sha256:{'0' * 64}"}},
+    {"advertise": [GPU], "image": {"tag": "v9"}, "imagePullSecrets": [{"name": "s"}], "fullnameOverride": "agent"},
+    {
+        "advertise": [GPU],
+        "nameOverride": "devices",
+        "tolerations": [],
+        "nodeSelector": {},
+        "affinity": {"nodeAffinity": {}},
+    },
+    {"advertise": [GPU], "seLinuxOptions": {"type": "spc_t"}, "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"}},
+    {"advertise": [GPU], "updateStrategy": {"type": "OnDelete", "rollingUpdate": None}},
+    {"advertise": [GPU], "serviceAccount": {"create": False}, "resources": {"nri": {"limits": {"memory": "1Gi"}}}},
+    {"advertise": [GPU], "serviceAccount": {"name": "sa", "annotations": {"a": "b"}}},
+    {"advertise": [GPU], "requiredPluginsPolicy": {"enabled": True}},
+]
+
+
+@functools.cache
+def helm() -> str:
+    found = shutil.which("helm") or shutil.which("helm", path=str(CACHE / "tools/helm"))
+    if found is None:
+        pytest.fail("there is no helm: hack/get-tool helm builds it")
+    return found
+
+
+def run_helm(*arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603  # Helm
+        [helm(), *arguments, "--values", "-"],
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def render(values: Object, *, kubernetes: str = "1.34.0") -> list[Object]:
+    said = run_helm("template", "nri-cdi", str(CHART), "--namespace", "ns", "--kube-version", kubernetes, values=values)
+    assert said.returncode == 0, said.stderr
+    return [one for one in yaml.safe_load_all(said.stdout) if one]
+
+
+def daemonset(values: Object, **options: str) -> Object:
+    (found,) = (one for one in render(values, **options) if one["kind"] == "DaemonSet")
+    return found
+
+
+def containers(one: Object) -> list[Object]:
+    found: list[Object] = one["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def settings(container: Object, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What nri-cdi itself makes of the container's arguments."""
+    for name in [name for name in os.environ if name.startswith("NRI_CDI_")]:
+        monkeypatch.delenv(name)
+    arguments = [one for one in container["args"] if not one.startswith("--config=")]
+    return settings_of(_parser(arguments).parse_args(arguments))
+
+
+@pytest.fixture(params=MATRIX, ids=lambda values: json.dumps(values)[:60])
+def values(request: pytest.FixtureRequest) -> Object:
+    found: Object = request.param
+    return found
+
+
+def test_each_container_is_granted_nothing_but_to_be_root(values: Object) -> None:
+    one = daemonset(values)
+    pod = one["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostPID", "hostIPC", "hostNetwork"} & pod.keys()
+    for container in containers(one):
+        context = container["securityContext"]
+        assert context["privileged"] is False
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_host_directories_are_mounted_never_files_and_only_two_of_them_to_write(values: Object) -> None:
+    pod = daemonset(values)["spec"]["template"]["spec"]
+    paths = {one["name"]: one["hostPath"] for one in pod["volumes"] if "hostPath" in one}
+    assert {one["type"] for one in paths.values()} <= {"Directory", "DirectoryOrCreate"}
+    for container in pod["containers"]:
+        for mount in container["volumeMounts"]:
+            assert mount.get("readOnly", False) is (mount["name"] not in {"run", "device-plugins"})
+            assert mount["name"] in {one["name"] for one in pod["volumes"]}
+        destinations = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert len(destinations) == len(set(destinations))
+
+
+def test_a_directory_that_may_be_missing_on_a_read_only_file_system_is_seen_from_above() -> None:
+    volumes = daemonset({"advertise": [GPU]})["spec"]["template"]["spec"]["volumes"]
+    assert {"path": "/etc", "type": "Directory"} in [one.get("hostPath") for one in volumes]
+
+
+def test_the_agent_takes_the_arguments_and_both_halves_agree(values: Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = daemonset(values)
+    halves = {container["name"]: settings(container, monkeypatch) for container in containers(one)}
+    a, b = halves["nri-a"], halves["nri-b"]
+    assert int(b.plugin_index) == int(a.plugin_index) + 1
+    assert ("device-plugin" in halves) is bool(values.get("advertise"))
+    for half in halves.values():
+        for name in ("annotation_prefix", "nri_socket", "cdi_dir", "run_dir", "host_root"):
+            assert getattr(half, name) == getattr(a, name), name
+    if "device-plugin" in halves:
+        assert list(halves["device-plugin"].resource) == values["advertise"]
+        assert halves["device-plugin"].guard is values.get("guard", True)
+
+
+def test_what_the_arguments_name_is_mounted(values: Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    for container in containers(daemonset(values)):
+        half = settings(container, monkeypatch)
+        named = [*half.cdi_dir, half.run_dir]
+        named += [f"{half.kubelet_dir}/device-plugins"] if container["name"] == "device-plugin" else [half.nri_socket]
+        mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+        for path in named:
+            assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path
+
+
+def test_probes_ask_the_container_itself_on_a_port_of_its_own(values: Object) -> None:
+    ports = []
+    for container in containers(daemonset(values)):
+        assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+        (port,) = container["ports"]
+        assert f"--http=:{port['containerPort']}" in container["args"]
+        ports.append(port["containerPort"])
+    assert len(ports) == len(set(ports))
+
+
+def test_there_is_a_limit_for_memory_and_none_for_the_processor() -> None:
+    for container in containers(daemonset({"advertise": [GPU]})):
+        assert set(container["resources"]["limits"]) == {"memory"}
+
+
+def test_the_update_goes_node_by_node_and_never_has_two_agents_on_a_node() -> None:
+    assert daemonset({})["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": "10%", "maxSurge": 0}
+
+
+def test_changed_settings_make_new_pods() -> None:
+    first, second = (
+        daemonset({"settings": {"log-level": level}})["spec"]["template"]["metadata"]["annotations"][
+            "checksum/settings"
+        ]
+        for level in ("debug", "info")
+    )
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "there"), [("1.26.0", False), ("1.30.9", False), ("1.31.0", True), ("1.34.0", True)]
+)
+def test_mounts_are_read_only_all_the_way_down_where_kubernetes_knows_that(kubernetes: str, *, there: bool) -> None:
+    mounts = [
+        mount
+        for container in containers(daemonset({"advertise": [GPU]}, kubernetes=kubernetes))
+        for mount in container["volumeMounts"]
+        if mount["name"].startswith("host-")
+    ]
+    assert {mount.get("recursiveReadOnly") == "IfPossible" for mount in mounts} == {there}
+
+
+def test_names_stay_apart_for_two_releases_and_within_the_limits() -> None:
+    long = daemonset({"fullnameOverride": "a" * 70})["metadata"]["name"]
+    assert len(long) == 63
+    assert {one["metadata"]["namespace"] for one in render({"advertise": [GPU]})} == {"ns"}
+
+
+def test_the_required_plugins_policy_is_off_by_default_and_asks_for_the_advertised_resources() -> None:
+    assert not [one for one in render({"advertise": [GPU]}) if one["kind"].startswith("MutatingAdmission")]
+    policy, binding = (
+        one
+        for one in render({"advertise": [GPU], "requiredPluginsPolicy": {"enabled": True}})
+        if one["kind"].startswith("MutatingAdmission")
+    )
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    assert policy["spec"]["failurePolicy"] == "Ignore"
+    assert any(f'["{GPU}"]' in one["expression"] for one in policy["spec"]["matchConditions"])
+    assert '"[\\"nri-cdi\\"]"' in policy["spec"]["mutations"][0]["applyConfiguration"]["expression"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"advertise": GPU}, "advertise"),
+        ({"advertise": ["gpu"]}, "advertise/0"),
+        ({"nri": {"plugin": {"index": 99}}}, "nri/plugin/index"),
+        ({"nri": {"plugin": {"index": "ten"}}}, "nri/plugin/index"),
+        ({"nri": {"socketDir": "run/nri"}}, "nri/socketDir"),
+        ({"nri": {"socketdir": "/run/nri"}}, "socketdir"),
+        ({"kubelet": {"dir": "/var/lib/kubelet/"}}, "kubelet/dir"),
+        ({"cdi": {"specDirs": []}}, "cdi/specDirs"),
+        ({"cdi": {"annotationPrefix": "cdi.k8s.io"}}, "cdi/annotationPrefix"),
+        ({"image": {"digest": "sha256:12"}}, "image/digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "image/pullPolicy"),
+        ({"log": {"level": "loud"}}, "log/level"),
+        ({"guard": "yes"}, "guard"),
+        ({"http": {"port": 80}}, "http/port"),
+        ({"replicas": 3}, "replicas"),
+        ({"requiredPluginsPolicy": {"enabled": True}}, "advertise names no resource"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_by_name(wrong: Object, said: str) -> None:
+    refused = run_helm("template", "nri-cdi", str(CHART), values=wrong)
+    assert refused.returncode != 0
+    assert said in refused.stderr.replace("'", ""), refused.stderr
+
+
+def test_helm_finds_nothing_to_complain_of(values: Object) -> None:
+    said = run_helm("lint", "--strict", "--quiet", "--kube-version", "1.34.0", str(CHART), values=values)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def leaves(schema: Object, name: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """The values that the schema describes by name."""
+    parts = schema.get("properties")
+    if not parts or name == ("seLinuxOptions",):
+        return {name}
+    return set(itertools.chain.from_iterable(leaves(part, (*name, key)) for key, part in parts.items()))
+
+
+def test_every_value_has_a_default_and_a_meaning() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    for name in leaves(schema) - {("global",)}:
+        place, part = defaults, schema
+        for key in name:
+            place, part = place[key], part["properties"][key]
+        assert part.get("description") or part.get("enum"), name
+
+
+def test_the_readme_and_the_plain_manifests_are_what_the_chart_gives() -> None:
+    command = [sys.executable, str(CHECKOUT / "hack/chart"), "--check"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # ours
+    assert said.returncode == 0, said.stderr

@@ -1,0 +1,161 @@
+"""The commands for an operator: `nri-cdi containerd-config` and `nri-cdi uninstall-check`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nri_cdi.cli import main
+from nri_cdi.cli.containerd_config import RELEASES, config
+from nri_cdi.kubelet import api
+from nri_cdi.kubelet.allocate import allocate_names
+from nri_cdi.kubelet.carried import Carried, UnreadableCheckpoint, carried
+
+PREFIX = "cdi.k8s.io/"
+CACHE = Path(os.environ.get("NRI_CDI_CACHE", "~/.cache/nri-cdi")).expanduser()
+NRI = "io.containerd.nri.v1.nri"
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_the_printed_configuration_is_toml_that_turns_nri_on(version: str) -> None:
+    read = tomllib.loads(config(version, "/run/nri/nri.sock", None))
+    assert read["version"] == int(version)
+    table = read["plugins"][NRI]
+    assert (table["disable"], table["disable_connections"], table["socket_path"]) == (False, False, "/run/nri/nri.sock")
+    assert "default_validator" not in table
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_the_validator_is_enabled_where_pods_may_require_the_plugin_and_requires_it_of_nobody_else(
+    version: str,
+) -> None:
+    assert tomllib.loads(config(version, "/s", "nri-cdi"))["plugins"][NRI]["default_validator"] == {"enable": True}
+
+
+@pytest.mark.parametrize(("series", "version"), [("1.7", "2"), ("2.1", "2"), ("2.1", "3")])
+def test_containerd_itself_reads_the_printed_configuration_so(tmp_path: Path, series: str, version: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(config(version, "/run/elsewhere.sock", "nri-cdi"))
+    containerd = CACHE / "runtimes" / series / "bin/containerd"
+    command = [str(containerd), "--config", str(file), "config", "dump"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # the lab's containerd
+    table = tomllib.loads(said.stdout)["plugins"][NRI]
+    assert (table["disable"], table["disable_connections"], table["socket_path"]) == (
+        False,
+        False,
+        "/run/elsewhere.sock",
+    )
+
+
+def entry(pod: str, container: str, names: list[str], *, guard: bool, prefix: str = PREFIX) -> dict[str, Any]:
+    """A row of the kubelet's checkpoint with the answer that our Allocate gives."""
+    allocations = allocate_names(names, prefix=prefix, random_id=lambda: bytes(16), guard=guard)
+    answer = api.ContainerAllocateResponse()
+    for allocation in allocations.values():
+        answer.annotations.update(allocation.annotations)
+        for mount in allocation.mounts:
+            answer.mounts.add(container_path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only)
+    return row(pod, container, answer, [name.partition("=")[2] for name in names])
+
+
+def row(pod: str, container: str, answer: api.ContainerAllocateResponse, devices: list[str]) -> dict[str, Any]:
+    return {
+        "PodUID": pod,
+        "ContainerName": container,
+        "ResourceName": "device.example.com/gpu",
+        "DeviceIDs": {"-1": devices[:1], "0": devices[1:]},
+        "AllocResp": base64.b64encode(answer.SerializeToString()).decode(),
+    }
+
+
+def checkpoint(*entries: dict[str, Any]) -> str:
+    return json.dumps({"Data": {"PodDeviceEntries": list(entries) or None, "RegisteredDevices": {}}, "Checksum": 1})
+
+
+def foreign() -> dict[str, Any]:
+    answer = api.ContainerAllocateResponse()
+    answer.annotations["cdi.k8s.io/other-plugin_gpu"] = "vendor.com/gpu=0"
+    return row("pod-x", "c", answer, ["0"])
+
+
+def test_only_answers_of_ours_are_carried_and_a_guard_is_told_from_none() -> None:
+    text = checkpoint(
+        entry("pod-b", "c", ["device.example.com/gpu=device_3", "device.example.com/gpu=device_1"], guard=True),
+        foreign(),
+        entry("pod-a", "c", ["device.example.com/gpu=device_0"], guard=False),
+    )
+    assert carried(text, PREFIX) == [
+        Carried("pod-a", "c", "device.example.com/gpu", ("device_0",), guarded=False),
+        Carried("pod-b", "c", "device.example.com/gpu", ("device_1", "device_3"), guarded=True),
+    ]
+
+
+def test_what_was_allocated_under_another_prefix_is_seen_with_that_prefix() -> None:
+    text = checkpoint(entry("pod-a", "c", ["device.example.com/gpu=0"], guard=True, prefix="nri-cdi.dev/"))
+    assert carried(text, PREFIX) == []
+    assert len(carried(text, "nri-cdi.dev/")) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"Data": {"PodDeviceEntries": [{}]}}', '{"Data": 3}'])
+def test_a_checkpoint_of_another_form_is_an_error_and_never_an_empty_list(text: str) -> None:
+    with pytest.raises(UnreadableCheckpoint):
+        carried(text, PREFIX)
+
+
+def kubelet_dir(tmp_path: Path, text: str) -> str:
+    (tmp_path / "device-plugins").mkdir()
+    (tmp_path / "device-plugins/kubelet_internal_checkpoint").write_text(text)
+    return str(tmp_path)
+
+
+def test_the_check_names_the_containers_and_ends_with_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = kubelet_dir(tmp_path, checkpoint(entry("pod-b", "c", ["device.example.com/gpu=device_3"], guard=True)))
+    assert main(["uninstall-check", "--kubelet-dir", where]) == 1
+    said = capsys.readouterr()
+    assert "pod-b" in said.out
+    assert "device.example.com/gpu: device_3" in said.out
+    assert "will not start again" in said.out
+    assert "drain" in said.err
+
+
+def test_the_check_ends_with_status_0_where_nobody_depends_on_us(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["uninstall-check", "--kubelet-dir", kubelet_dir(tmp_path, checkpoint(foreign()))]) == 0
+    assert capsys.readouterr().out == "no container on this node depends on nri-cdi\n"
+
+
+def test_pods_are_shown_by_name_and_ended_ones_left_out_when_the_check_is_told_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["device.example.com/gpu=device_3"]
+    entries = [entry(uid, "c", names, guard=True) for uid in ("uid-1", "uid-2", "uid-3")]
+    pods = tmp_path / "pods.json"
+    phases = {"uid-1": "Running", "uid-2": "Succeeded"}
+    items = [
+        {"metadata": {"uid": uid, "namespace": "work", "name": f"pod-{uid}"}, "status": {"phase": phase}}
+        for uid, phase in phases.items()
+    ]
+    pods.write_text(json.dumps({"items": items}))
+    where = kubelet_dir(tmp_path, checkpoint(*entries))
+    assert main(["uninstall-check", "--kubelet-dir", where, "--pods", str(pods), "-o", "json"]) == 1
+    shown = json.loads(capsys.readouterr().out)["containers"]
+    assert [one["pod"] for one in shown] == ["work/pod-uid-1"]
+
+
+@pytest.mark.parametrize(("text", "reason"), [(None, "it is not there"), ("no JSON", "not a device plugin checkpoint")])
+def test_a_checkpoint_that_cannot_be_used_is_said_with_status_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, reason: str
+) -> None:
+    where = str(tmp_path) if text is None else kubelet_dir(tmp_path, text)
+    assert main(["uninstall-check", "--kubelet-dir", where]) == 3
+    assert reason in capsys.readouterr().err
