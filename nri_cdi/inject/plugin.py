@@ -31,8 +31,6 @@ LOG = logging.getLogger("nri_cdi.inject")
 SETTLING: Final = 0.33
 """Seconds that a container of ours waits for spec files that are changing: a third of our own deadline."""
 
-_STATE_CHANGE: Final = b"\x08"
-"""How a StateChangeEvent begins: with its number. Requests of their own begin with the pod, field 1 as a message."""
 
 _NOBODY: Final = Subject("", "", "")
 
@@ -83,11 +81,11 @@ class InjectPlugin(Plugin):
             bug = self._internal(pod, container, error)
             raise _refused(bug) from bug
 
-    def overdue(self, event: Event, payload: bytes) -> Refused:  # noqa: ARG002  # the same for all
+    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused:  # noqa: ARG002  # the same for all
         """The refusal of a container whose decision did not come in time. Does not raise, whatever the payload is."""
         refusal = Refusal(
             Reason.OVERDUE,
-            self._subject(payload),
+            self._subject(payload, state_change=state_change),
             "nri-cdi did not come to a decision in time, a look at the host's files still hangs",
             "it is tried again; is a host path of its CDI devices on a dead network file system?",
         )
@@ -132,9 +130,9 @@ class InjectPlugin(Plugin):
             )
         return snapshot
 
-    def _subject(self, payload: bytes) -> Subject:
+    def _subject(self, payload: bytes, *, state_change: bool) -> Subject:
         """Which container a request is about: of a form of its own, or a StateChangeEvent."""
-        form = api.StateChangeEvent if payload.startswith(_STATE_CHANGE) else api.CreateContainerRequest
+        form = api.StateChangeEvent if state_change else api.CreateContainerRequest
         try:
             message = form.FromString(payload)
         except DecodeError:

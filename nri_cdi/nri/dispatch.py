@@ -65,7 +65,9 @@ def too_late(plugin: Plugin, request: Request) -> Refused:
     """What to answer for a request that was not decided in time: the plugin's words, if it has any."""
     if isinstance(event := request.what, Event):
         try:
-            refused = _called(lambda: _worded(plugin.overdue(event, request.payload)))
+            refused = _called(
+                lambda: _worded(plugin.overdue(event, request.payload, state_change=request.state_change))
+            )
         except Refused as error:
             refused = error
     else:

@@ -53,6 +53,9 @@ RETRY_LATER: Final = 0.015
 _FAILED_PAUSES: Final = (0.0, 0.01, 0.05, 0.25, 1.0)
 """Seconds to wait after the first, second, ... connection in a row that did not get as far as being synchronized."""
 
+LAST_RESORT: Final = 0.6
+"""Seconds behind a deadline after which the process ends if not even the watchdog came to run: still before the runtime gives up."""
+
 _RECEIVE: Final = 1 << 16
 _SEND_TIMEOUT: Final = struct.pack(
     "ll", 1, 0
@@ -75,7 +78,11 @@ class _Connection:
 
 
 class Runner:
-    """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours; then `run` returns."""
+    """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours; then `run` returns.
+
+    `last_resort` is told after how many seconds the process must end by itself, by means that do not need the interpreter's lock; None: not any
+    more. It is for what no thread of ours can see: a C extension that hangs with the lock held.
+    """
 
     def __init__(
         self,
@@ -86,10 +93,12 @@ class Runner:
         *,
         failure_policy: api.FailurePolicy | None = None,
         fatal: Callable[[str], None] | None = None,
+        last_resort: Callable[[float | None], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plugin, self._path, self._name, self._index = plugin, socket_path, name, index
         self._failure_policy, self._fatal, self._clock = failure_policy, fatal or LOG.critical, clock
+        self._last_resort = last_resort or _no_last_resort
         self._lock = threading.Lock()  # guards sessions, queues, sending, and the four fields below
         self._wake = threading.Condition(self._lock)  # the watchdog waits here
         self._alarm = math.inf  # until when
@@ -321,7 +330,9 @@ class Runner:
     def _sleep(self, until: float | None) -> None:
         """Wait until then, or for ever, or to be woken. Called with the lock held."""
         self._alarm = math.inf if until is None else until
-        self._wake.wait(None if until is None else until - self._clock())
+        timeout = None if until is None else until - self._clock()
+        self._last_resort(None if timeout is None else timeout + LAST_RESORT)
+        self._wake.wait(timeout)
 
     def _wait_for_overdue(self, connection: _Connection) -> list[Request]:
         """What is overdue now; if nothing is, wait until something may be. Called with the lock held."""
@@ -347,7 +358,10 @@ class Runner:
                 self._hung[self._turn] = request.what
                 self._turn += 1
             elif request in connection.queue:
-                connection.queue.remove(request)
+                self._wake.wait(
+                    RETRY
+                )  # it waits behind one that hung: the fresh thread takes it, and knows whether it concerns us
+                return
             if connection.session.refuse(request.stream, refused.code, refused.message):
                 try:
                     self._send(connection)
@@ -380,6 +394,10 @@ def _shut(connection: _Connection, how: int) -> None:
         connection.sock.shutdown(how)
     except OSError:
         LOG.debug("the connection was closed already")
+
+
+def _no_last_resort(_seconds: float | None) -> None:
+    """Where nobody gave one."""
 
 
 def _refusal(request: Request, refused: Refused) -> Reply:

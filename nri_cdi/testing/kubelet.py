@@ -102,6 +102,7 @@ class FakeKubelet:
         self._endpoints: dict[str, PluginClient] = {}
         self._open: set[PluginClient] = set()
         self._devices: dict[str, dict[str, bool]] = {}
+        self._numa: dict[str, dict[str, tuple[int, ...]]] = {}
         self._in_use: dict[str, set[str]] = {}
         self._registrations: list[Registered] = []
         self._serve()
@@ -147,6 +148,11 @@ class FakeKubelet:
         """The devices of a resource: id -> whether it is healthy."""
         with self._changed:
             return dict(self._devices.get(resource, {}))
+
+    def numa_nodes(self, resource: str) -> dict[str, tuple[int, ...]]:
+        """The NUMA nodes of the devices of a resource, by id; empty for a device without topology."""
+        with self._changed:
+            return dict(self._numa.get(resource, {}))
 
     def in_use(self, resource: str) -> frozenset[str]:
         """The devices that are allocated."""
@@ -338,7 +344,10 @@ class FakeKubelet:
         for devices in endpoint.lists():
             with self._changed:
                 if self._server is not None:
-                    self._devices[endpoint.resource] = devices
+                    self._devices[endpoint.resource] = {one.ID: one.health == "Healthy" for one in devices}
+                    self._numa[endpoint.resource] = {
+                        one.ID: tuple(node.ID for node in one.topology.nodes) for one in devices
+                    }
                     self._changed.notify_all()
         with self._changed:
             self._open.discard(endpoint)

@@ -55,14 +55,14 @@ class PluginClient:
         """Close the connection: calls and the stream end at once."""
         self.channel.close()
 
-    def lists(self) -> Iterator[dict[str, bool]]:
-        """Each list that ListAndWatch sends, id -> whether healthy, until the stream ends, for whatever reason."""
+    def lists(self) -> Iterator[list[api.Device]]:
+        """Each list that ListAndWatch sends, until the stream ends, for whatever reason."""
         follow = self.channel.unary_stream(
             _METHODS + "ListAndWatch", api.Empty.SerializeToString, api.ListAndWatchResponse.FromString
         )
         try:
             for answer in follow(api.Empty()):
-                yield {device.ID: device.health == "Healthy" for device in answer.devices}
+                yield list(answer.devices)
         except (grpc.RpcError, ValueError):  # ValueError: the connection was closed before the call
             return
 

@@ -51,7 +51,8 @@ MATRIX: list[Object] = [
     {"advertise": [GPU], "updateStrategy": {"type": "OnDelete", "rollingUpdate": None}},
     {"advertise": [GPU], "serviceAccount": {"create": False}, "resources": {"nri": {"limits": {"memory": "1Gi"}}}},
     {"advertise": [GPU], "serviceAccount": {"name": "sa", "annotations": {"a": "b"}}},
-    {"advertise": [GPU], "requiredPluginsPolicy": {"enabled": True}},
+    {"advertise": [GPU], "kubelet": {"registration": "plugins-registry"}},
+    {"advertise": [f"Vendor.com/GPU={GPU}"], "requiredPluginsPolicy": {"enabled": True}},
 ]
 
 
@@ -117,13 +118,13 @@ def test_each_container_is_granted_nothing_but_to_be_root(values: Object) -> Non
         assert context["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_host_directories_are_mounted_never_files_and_only_two_of_them_to_write(values: Object) -> None:
+def test_host_directories_are_mounted_never_files_and_only_those_with_our_sockets_to_write(values: Object) -> None:
     pod = daemonset(values)["spec"]["template"]["spec"]
     paths = {one["name"]: one["hostPath"] for one in pod["volumes"] if "hostPath" in one}
     assert {one["type"] for one in paths.values()} <= {"Directory", "DirectoryOrCreate"}
     for container in pod["containers"]:
         for mount in container["volumeMounts"]:
-            assert mount.get("readOnly", False) is (mount["name"] not in {"run", "device-plugins"})
+            assert mount.get("readOnly", False) is (mount["name"] not in {"run", "device-plugins", "plugins-registry"})
             assert mount["name"] in {one["name"] for one in pod["volumes"]}
         destinations = [mount["mountPath"] for mount in container["volumeMounts"]]
         assert len(destinations) == len(set(destinations))
@@ -211,7 +212,7 @@ def test_the_required_plugins_policy_is_off_by_default_and_asks_for_the_advertis
     assert not [one for one in render({"advertise": [GPU]}) if one["kind"].startswith("MutatingAdmission")]
     policy, binding = (
         one
-        for one in render({"advertise": [GPU], "requiredPluginsPolicy": {"enabled": True}})
+        for one in render({"advertise": [f"Vendor.com/GPU={GPU}"], "requiredPluginsPolicy": {"enabled": True}})
         if one["kind"].startswith("MutatingAdmission")
     )
     assert binding["spec"]["policyName"] == policy["metadata"]["name"]

@@ -190,7 +190,7 @@ class Mistaken(Plugin):
     ) -> Sequence[api.ContainerUpdate]:
         return ["c1"]  # type: ignore[list-item]  # the mistake
 
-    def overdue(self, event: Event, payload: bytes) -> Refused:
+    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused:
         return None  # type: ignore[return-value]  # the mistake
 
 

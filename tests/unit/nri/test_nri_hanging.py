@@ -87,7 +87,7 @@ class Hanging(Plugin):
     def state_change(self, event: Event, pod: api.PodSandbox, container: api.Container) -> None:
         self.decided.append(container.id)
 
-    def overdue(self, event: Event, payload: bytes) -> Refused:
+    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused:
         self._pass("overdue")
         return Refused("a disk hangs", Code.DEADLINE_EXCEEDED)
 
@@ -220,10 +220,10 @@ def test_a_runtime_that_goes_while_the_handler_is_at_work_is_found_again(
 def test_the_plugins_words_for_an_overdue_request_may_fail_too(serve: Serve, runtime: FakeRuntime, gate: Gate) -> None:
     plugin = Hanging(create=gate)
 
-    def overdue(*_: object) -> Refused:
+    def overdue(*_: object, **__: object) -> Refused:
         raise ValueError("no words")
 
-    plugin.overdue = overdue  # type: ignore[method-assign,assignment]  # this one fails
+    plugin.overdue = overdue  # type: ignore[method-assign,method-assign]  # this one fails
     serve(plugin)
     link = runtime.connect()
     stream = link.begin(*link.encoded(Event.CREATE_CONTAINER, POD, HANGS), timeout=QUICK)

@@ -118,3 +118,12 @@ admissionregistration.k8s.io/v1
 admissionregistration.k8s.io/v1beta1
 {{- end -}}
 {{- end -}}
+
+{{- /* The names of the advertised resources, as JSON: those of the kinds, or the ones that KIND=RESOURCE gives. */ -}}
+{{- define "nri-cdi.resourceNames" -}}
+{{- $names := list -}}
+{{- range .Values.advertise -}}
+{{- $names = append $names (splitList "=" . | last) -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}

@@ -1,0 +1,68 @@
+"""What docs/data/refusals.json says of refusals is what a user sees on this kubelet now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.refusing import CASES, LAYERS, Case, Stage, play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.equipped import Equipped
+
+RECORD = json.loads((Path(__file__).resolve().parents[2] / "docs" / "data" / "refusals.json").read_text())
+
+SOME_CASES = (
+    Case("app", "Always"),
+    Case("app", "Never"),
+    Case("init", "OnFailure"),
+    Case("sidecar", "Never"),
+    Case("restarted", "Always"),
+)
+SOME_LAYERS = ("prestart-nri-half-down", "create-name-unresolved", "start-gate", "guard")
+
+MEASURED = ("seconds",)
+
+
+def recorded(series: str, layer: str, case: Case) -> dict[str, Any]:
+    """The record of one row, without what was measured."""
+    wanted = (series, layer, case.kind, case.restart)
+    for row in RECORD["rows"]:
+        if (row["runtime"], row["layer"], row["kind"], row["restart"]) == wanted:
+            return {name: value for name, value in row.items() if name not in MEASURED}
+    return {}
+
+
+@pytest.fixture
+def stage(running_cluster: Equipped) -> Iterator[Stage]:
+    running_cluster.tidy()
+    yield Stage(running_cluster)
+    running_cluster.tidy()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("layer", SOME_LAYERS)
+def test_a_refusal_looks_as_it_is_recorded(stage: Stage, series: str, layer: str) -> None:
+    rows = play(stage, LAYERS[layer], SOME_CASES)
+    seen = {(row.kind, row.restart): row.shown() for row in rows}
+    assert seen == {(case.kind, case.restart): recorded(series, layer, case) for case in SOME_CASES}, (
+        "if the new texts are right, record them: hack/refusals.py"
+    )
+
+
+def test_the_record_is_complete_and_has_nothing_else() -> None:
+    rows = {(row["runtime"], row["layer"], row["kind"], row["restart"]) for row in RECORD["rows"]}
+    assert rows == {
+        (series, layer, case.kind, case.restart) for series in RECORD["versions"] for layer in LAYERS for case in CASES
+    }
+    assert {"1.7", "2.1"} <= set(RECORD["versions"])
+
+
+def test_only_start_gate_and_guard_ever_end_a_pod() -> None:
+    """And only where nothing is ever tried again: refuse late, refuse retryably."""
+    ended = {(row["layer"], row["restart"]) for row in RECORD["rows"] if not row["recovers"]}
+    assert ended == {("start-gate", "Never"), ("guard", "Never")}
