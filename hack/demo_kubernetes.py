@@ -156,7 +156,14 @@ def trouble(scene: Scene) -> None:
     cluster.apply(asking("late", mock.KIND, 1))
     scene.event(cluster.wait_event("late", "Failed"), "late", "PreStartContainer")
     scene.kubectl("get", "pods")
-    say("kubelet", "it is tried again every 10 to 15 seconds")
+    equipped.start("nri")
+    started = time.monotonic()
+    cluster.wait_running("late")
+    say(
+        "kubelet",
+        f"late runs {time.monotonic() - started:.1f} s after the NRI half is back: it is tried every 10 to 15 s",
+    )
+    scene.look_into(late=1)
 
     title("All of nri-cdi is killed, the kubelet restarts, and a container crashes: nobody is there to ask")
     equipped.kill()

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from types import FrameType
 
     from nri_cdi.kubelet.service import KubeletHalf
+    from nri_cdi.nri import Plugin, Runner
     from nri_cdi.settings import Settings
     from nri_cdi.telemetry.http import Pages
 
@@ -41,20 +43,27 @@ class EnvironmentProblem(Exception):
 
 
 class NriHalf:
-    """The NRI plugin with its slot, its readiness socket and its threads."""
+    """The NRI plugin with its slot, its readiness socket and its threads.
 
-    def __init__(self, settings: Settings, specs: Specs) -> None:
+    `inherited` is the connection of a runtime that started us itself; `ended` is called when that one is lost.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        specs: Specs,
+        inherited: socket.socket | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         from nri_cdi.host.root import HostRoot  # noqa: PLC0415  # only this half needs it, and memory counts
         from nri_cdi.inject import InjectPlugin  # noqa: PLC0415
-        from nri_cdi.nri import Runner  # noqa: PLC0415
         from nri_cdi.readiness import Slots  # noqa: PLC0415
 
         self._settings = settings
         self._slots = Slots(settings.run_dir, settings.nri_socket)
         self._plugin = InjectPlugin(specs.current, HostRoot(settings.host_root), settings.annotation_prefix)
-        self._runner = Runner(
-            self._plugin, settings.nri_socket, settings.plugin_name, settings.plugin_index, fatal=fatal
-        )
+        self._runner = _runner(settings, self._plugin, inherited)
+        self._ended = ended
         self._stopping = threading.Event()
         self._waits = ""  # for a slot that another process holds
         self._thread = threading.Thread(target=_guarded, args=(self._run,), name="nri")
@@ -112,11 +121,26 @@ class NriHalf:
             finally:
                 server.stop()
                 slot.release()
+            self._ended()
             return
 
 
-def run(settings: Settings, *, nri: bool, kubelet: bool) -> int:
-    """Run the agent with one or both halves until SIGTERM or SIGINT. Returns the exit status."""
+def _runner(settings: Settings, plugin: Plugin, inherited: socket.socket | None) -> Runner:
+    from nri_cdi.nri import Runner  # noqa: PLC0415  # as above
+
+    name, index = settings.plugin_name, settings.plugin_index
+    if inherited is None:
+        return Runner(plugin, settings.nri_socket, name, index, fatal=fatal)
+    from nri_cdi.nri.inherited import InheritedRunner  # noqa: PLC0415
+
+    return InheritedRunner(plugin, inherited, name, index, fatal=fatal)
+
+
+def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socket | None = None) -> int:
+    """Run the agent with one or both halves until SIGTERM or SIGINT. Returns the exit status.
+
+    `inherited` is the connection of a runtime that started us itself: then the agent also ends when that one is lost.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -127,7 +151,7 @@ def run(settings: Settings, *, nri: bool, kubelet: bool) -> int:
         signal.signal(number, on_signal)
     specs = Specs(settings.cdi_dir)
     specs.start()  # the first look runs in a child while we load
-    nri_half = NriHalf(settings, specs) if nri else None
+    nri_half = NriHalf(settings, specs, inherited, stop.set) if nri else None
     kubelet_half = _kubelet_half(settings, nri_half) if kubelet else None
     if kubelet_half is not None:
         specs.subscribe(kubelet_half.update)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chaoslab.slots import Slot
 
 KINDS: Final = ("kill", "kill", "freeze", "freeze", "throttle", "slow", "restart", "upgrade")
-_BREATH: Final = (0.2, 1.0)  # seconds between two faults
+_BREATH: Final = (0.1, 0.8)  # seconds between two faults
 _READY: Final = 8.0
 
 
@@ -27,12 +27,13 @@ class AgentFaults(threading.Thread):
         super().__init__(name=f"faults-{slot.index}")
         self._slot, self._ledger, self._stopping = slot, ledger, stopping
         self._rng = dice(seed, self.name)
+        self._start_took = 0.0  # seconds that the last start took: as long as it was away it is there as well
         self.error: LabError | None = None
 
     def run(self) -> None:
         """One fault after the other."""
         try:
-            while not self._stopping.wait(self._rng.uniform(*_BREATH)):
+            while not self._stopping.wait(self._rng.uniform(*_BREATH) + self._start_took):
                 self._one(self._rng.choice(KINDS), self._rng.random())
         except LabError as error:
             self.error = error
@@ -92,10 +93,11 @@ class AgentFaults(threading.Thread):
         self._wait_ready()
 
     def _wait_ready(self) -> None:
-        """Mostly wait until it serves again: where nothing ever serves, nothing is tested. The runtime may be away, so not for ever."""
-        if self._rng.random() < 0.8:
-            try:
-                self._slot.agent.wait_ready(_READY)
-            except LabError:
-                if self._slot.agent.program.poll() is not None:
-                    raise
+        """Wait until it serves again: where nothing ever serves, nothing is tested. The runtime may be away, so not for ever."""
+        begun = time.monotonic()
+        try:
+            self._slot.agent.wait_ready(_READY)
+        except LabError:
+            if self._slot.agent.program.poll() is not None:
+                raise
+        self._start_took = time.monotonic() - begun

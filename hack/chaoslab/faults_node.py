@@ -36,9 +36,9 @@ class SpecFaults(threading.Thread):
 
     def run(self) -> None:
         """One fault after the other."""
-        while not self._stopping.wait(self._rng.uniform(0.05, 0.8)):
+        while not self._stopping.wait(self._rng.uniform(0.05, 0.6)):
             path, content = self._rng.choice(self._files)
-            kind, pause = self._rng.choice(SPEC_KINDS), self._rng.uniform(0.01, 0.4)
+            kind, pause = self._rng.choice(SPEC_KINDS), self._rng.uniform(0.01, 0.25)
             cut, garbage = self._rng.randrange(len(content)), self._rng.choice(_GARBAGE)
             self._ledger.fault(f"spec {kind}")
             if kind == "tear":
@@ -82,8 +82,8 @@ class DeviceFaults(threading.Thread):
 
     def run(self) -> None:
         """One fault after the other."""
-        while not self._stopping.wait(self._rng.uniform(0.05, 0.8)):
-            kind, pause = self._rng.choice(DEVICE_KINDS), self._rng.uniform(0.0, 0.4)
+        while not self._stopping.wait(self._rng.uniform(0.02, 0.5)):
+            kind, pause = self._rng.choice(DEVICE_KINDS), self._rng.uniform(0.0, 0.15)
             gpu, nic = self._rng.randrange(mock.COUNT), self._rng.randrange(world.NICS)
             self._ledger.fault(f"device {kind} removed")
             if kind == "node":
@@ -112,7 +112,7 @@ class RuntimeFaults(threading.Thread):
 
     def run(self) -> None:
         """One restart after the other."""
-        while not self._stopping.wait(self._rng.uniform(3.0, 9.0)):
+        while not self._stopping.wait(self._rng.uniform(4.0, 12.0)):
             killed, pause = self._rng.random() < 0.6, self._rng.choice((0.0, 0.0, 0.3))
             start = self._ledger.open_away = time.monotonic()
             self._ledger.fault("runtime kill" if killed else "runtime stop")

@@ -27,6 +27,9 @@ _ALLOWED: Final = "No such device or address"
 _FORBIDDEN: Final = "Operation not permitted"
 _OTHER: Final = 250  # a minor number that nobody is given
 
+COVER: Final = {"type": "tmpfs"}
+"""What lies on the guard's parent where the runtime cannot take a mount away."""
+
 _NAME: Final = "io.kubernetes.cri.container-name"
 
 SCRIPT: Final = f"""\
@@ -112,7 +115,8 @@ def _wrong_mounts(mine: dict[str, Any], base: dict[str, Any], wanted: Wanted) ->
     new = {item["destination"]: item for item in mine.pop("mounts") if item["destination"] not in there}
     guards = {at: new.pop(at) for at in list(new) if at == GUARD_ROOT or at.startswith(f"{GUARD_ROOT}/")}
     problems = []
-    if guards and guards.get(GUARD_ROOT, {}).get("type") != "tmpfs":
+    # it is the parent that guards; a child that is left below a sound directory is a null device, no more
+    if guards.get(GUARD_ROOT, COVER)["type"] != COVER["type"]:
         problems.append(f"the guard stands: {sorted(guards)}")
     problems += _unequal("mounts", set(wanted.files), set(new))
     problems += [f"{at} is bound from {item['source']}" for at, item in new.items() if item["source"] != at]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 30.0  # seconds in which a running container must be looked at
 _TRIES: Final = 3  # as the kubelet: with the same answer of Allocate
+_BACK_OFF: Final = (0.1, 0.8)  # seconds between two tries
 _T = TypeVar("_T")
 
 
@@ -82,7 +83,8 @@ class Load(threading.Thread):
             order = world.draw(self._rng, self._scene.prefix, guard=self._scene.guard)
             for _ in range(_TRIES):
                 self._containers += 1
-                if self._stopping.is_set() or attempt(self._scene, pod, order, f"{order.kind}-{self._containers}"):
+                ran = attempt(self._scene, pod, order, f"{order.kind}-{self._containers}")
+                if ran or self._stopping.wait(self._rng.uniform(*_BACK_OFF)):
                     break
         patiently(pod.remove, 5)
 
@@ -102,7 +104,7 @@ def attempt(scene: Scene, pod: Pod, order: Order, name: str) -> bool:
         if scene.ledger.runtime_was_away(begun) and (lost := patiently(lambda: _found(pod, name), _PATIENCE)):
             scene.ledger.outcomes["runs although its answer was lost"] += 1
             container, ran = lost, True
-        if order.wanted is None:
+        elif order.wanted is None:
             failed(scene.ledger, f"{pod.name}/{name}", begun, error)
         else:
             scene.ledger.outcomes[f"with a key: refused at {'create' if container is None else 'start'}"] += 1

@@ -62,12 +62,19 @@ class _Pair:
     agent: socket.socket
     runtime: socket.socket
     methods: dict[tuple[int, int], str] = field(default_factory=dict)
+    directions: int = 2
+    """How many of the two are still served."""
 
     def close(self) -> None:
         """End both sides."""
         for sock in (self.agent, self.runtime):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Give back both sockets; when nobody reads them any more."""
+        self.agent.close()
+        self.runtime.close()
 
 
 class Proxy:
@@ -135,17 +142,27 @@ class Proxy:
                 try:
                     runtime.connect(str(self._upstream))
                 except OSError:
-                    agent.close()
+                    pair.release()
                     continue
                 if cut is not None and cut.how != "hold":
-                    agent.close()
-                    runtime.close()
+                    pair.release()
                     continue
                 with self._lock:
                     self._pairs.append(pair)
                 for source, target in ((agent, runtime), (runtime, agent)):
-                    work = _drain if cut is not None else self._forward
-                    threading.Thread(target=work, args=(pair, source, target), name="proxy", daemon=True).start()
+                    arguments = (pair, source, target, cut is not None)
+                    threading.Thread(target=self._serve, args=arguments, name="proxy", daemon=True).start()
+
+    def _serve(self, pair: _Pair, source: socket.socket, target: socket.socket, held: bool) -> None:  # noqa: FBT001 - a thread's argument
+        """One direction of a pair, to its end; the second one to end gives the sockets back."""
+        if held:
+            _drain(pair, source)
+        else:
+            self._forward(pair, source, target)
+        with self._lock:
+            pair.directions -= 1
+            if not pair.directions:
+                pair.release()
 
     def _forward(self, pair: _Pair, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -163,7 +180,7 @@ class Proxy:
                 if what != "garble":
                     self.synchronized.clear()
                 if what == "hold":
-                    _drain(pair, source, target)
+                    _drain(pair, source)
                     return
                 at = len(passing.raw) * int(percent) // 100
                 if what == "cut":
@@ -176,7 +193,7 @@ class Proxy:
         pair.close()
 
 
-def _drain(pair: _Pair, source: socket.socket, _target: socket.socket) -> None:
+def _drain(pair: _Pair, source: socket.socket) -> None:
     """Let nothing through until the source gives up."""
     with contextlib.suppress(OSError):
         while source.recv(65536):

@@ -36,7 +36,7 @@ _FREEZE: Final = 1.3
 
 _BODY: Final = ("cut 10", "cut 90", *(f"garble {percent}" for percent in (15, 30, 45, 60, 75, 90, 99)))
 _SILENT: Final = {("Synchronize", True, how) for how in ("hold", "garble 0")}
-_FIRED: Final = 15.0  # seconds in which the step must come; also those in which the agent must be back
+_FIRED: Final = 8.0  # seconds in which the step must come; also those in which the agent must be back
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ def _one(scene: load.Scene, proxy: Proxy, pod: Pod, cut: Cut, number: int) -> No
     while not load.attempt(scene, pod, keyed, f"after-{number}-{next(tries)}"):
         if time.monotonic() > end:
             scene.ledger.finding(NOT_RECOVERED, str(cut), f"no container with a key ran within {_FIRED:g} s")
+            proxy.drop()  # the next cut is to find a sound connection
+            _back(scene, proxy, cut)
             return
 
 

@@ -35,6 +35,12 @@ MOCK: Final = "build/mock"
 """Where the configuration says that the devices are, below the checkout."""
 
 _POLL: Final = 0.2
+_POLICIES: Final = """\
+featureGates:
+  MutatingAdmissionPolicy: true
+runtimeConfig:
+  admissionregistration.k8s.io/v1beta1: "true"
+"""
 _KUBECTL: Final = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf")
 _NOT_YET: Final = "unable to upgrade connection"
 """What `kubectl exec` says while containerd is just coming back: the command has not been started."""
@@ -68,8 +74,9 @@ def tool(name: str) -> str:
 class KindCluster:
     """One node, called `name`; made by `start` or `with`, removed by `stop` unless `keep`. Raises LabError when a part is missing."""
 
-    def __init__(self, name: str, *, keep: bool = False) -> None:
-        self.name, self.keep = name, keep
+    def __init__(self, name: str, *, keep: bool = False, policies: bool = False) -> None:
+        """`keep`: `stop` leaves it. `policies`: the API server has MutatingAdmissionPolicy, which is off by default."""
+        self.name, self.keep, self._policies = name, keep, policies
         self.node = f"{name}-control-plane"
         self.kubeconfig = CHECKOUT / "build" / f"{name}.kubeconfig"
         if shutil.which("docker") is None:
@@ -101,8 +108,9 @@ class KindCluster:
         self.kubeconfig.parent.mkdir(exist_ok=True)
         image = os.environ.get("KIND_NODE_IMAGE")
         more = ["--image", image] if image else []
-        where = ["--config", CONFIG, "--name", self.name, "--kubeconfig", str(self.kubeconfig)]
-        run(self._kind, "create", "cluster", *where, "--wait", "120s", *more)
+        config = (CHECKOUT / CONFIG).read_text() + (_POLICIES if self._policies else "")
+        where = ["--config", "-", "--name", self.name, "--kubeconfig", str(self.kubeconfig)]
+        run(self._kind, "create", "cluster", *where, "--wait", "120s", *more, stdin=config)
         wait_until(
             lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"), 60, "what a pod needs", _POLL
         )

@@ -22,7 +22,8 @@ def container(name: str = "c", command: Sequence[str] = SLEEP, devices: Mapping[
         "image": BUSYBOX,
         "imagePullPolicy": "Never",
         "command": list(command),
-        "resources": {"limits": {resource: str(count) for resource, count in (devices or {}).items()}},
+        # a limit of 0 is not the same as none: a kubelet that has forgotten the plugin refuses it
+        "resources": {"limits": {resource: str(count) for resource, count in (devices or {}).items() if count}},
     }
 
 

@@ -27,7 +27,8 @@ CHECKPOINT: Final = f"{DEVICE_PLUGINS}/kubelet_internal_checkpoint"
 LOG: Final = "/var/log/kubelet.log"
 
 _CONFIG: Final = f"{HOME}/kubelet.yaml"
-_TAIL: Final = 3000
+_NO_RUNTIME: Final = "validate service connection"
+"""With these words a kubelet ends that does not find the container runtime at its start; on a node it is started again then."""
 _TAINT: Final = "node.kubernetes.io/not-ready"
 
 
@@ -122,7 +123,10 @@ class Kubelet:
         self.wait()
 
     def wait(self, timeout: float = 60) -> None:
-        """Wait until the node is ready and the kubelet knows its pods. Raises LabError, also when the kubelet ends."""
+        """Wait until the node is ready and the kubelet knows its pods. Raises LabError, also when the kubelet ends.
+
+        One that ended because the container runtime was not there yet is started again, as a node's service manager would.
+        """
         wait_until(lambda: self._healthy() and self._node_ready() and self._knows_pods(), timeout, "the kubelet", 0.05)
 
     def log(self) -> str:
@@ -135,7 +139,10 @@ class Kubelet:
 
     def _healthy(self) -> bool:
         if self._program is None or self._program.poll() is not None:
-            raise LabError(f"the kubelet has ended:\n{self.log()[-_TAIL:]}")
+            errors = [line for line in self.log().splitlines() if line.startswith(("E", "F"))]
+            if self._program is None or not errors or _NO_RUNTIME not in errors[-1]:
+                raise LabError("the kubelet has ended:\n" + "\n".join(errors[-5:]))
+            self.start()
         try:
             return self._api.text("GET", f"/api/v1/nodes/{NODE}/proxy/healthz", timeout=5) == "ok"
         except (OSError, ApiError):

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from lab import cri_api as api
 from lab import mock
 from lab.agent import READY, Agent
-from lab.config import native_cdi_always
+from lab.config import NRI_SOCKET, native_cdi_always
 from lab.cri import CriError
 from lab.standin import container_config
 from lab.trouble import LabError, wait_until
 from nri_cdi.allocation import DEFAULT_PREFIX
 from nri_cdi.kubelet.allocate import allocate_names, to_response
+from nri_cdi.readiness import Slots, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,13 +89,19 @@ class Served:
             self._agent = None
 
     def tidy(self) -> None:
-        """Remove the spec files that tests have written, and all pods."""
-        for path in self._specs:
-            self.node.path(path).unlink(missing_ok=True)
-        self._specs.clear()
+        """Remove the spec files that tests have written, and all pods; what the agent knows is then what is there again."""
         if self.node.daemon is None:
             self.node.start_daemon()
         self.node.remove_pods()
+        for path in self._specs:
+            self.node.path(path).unlink(missing_ok=True)
+        if self._specs and self._agent is not None and self._agent.program.poll() is None:
+            wait_until(lambda: self.unready() is None, 20, f"the readiness of {self._agent!r}")
+        self._specs.clear()
+
+    def unready(self) -> str | None:
+        """Why PreStartContainer would refuse mock devices now, asked as the kubelet half asks; None if it would not."""
+        return ask(Slots(str(self.node.path("/run/nri-cdi")), NRI_SOCKET), [mock.name(0)])
 
     def write_spec(self, name: str, content: dict[str, Any] | str, directory: str = "/etc/cdi") -> str:
         """Write the CDI spec file `name` as one step (a rename) until `tidy`; a dict is written as JSON. Returns its path inside."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 NO_ANNOTATIONS: Final[Mapping[str, str]] = MappingProxyType({})
 """The one empty mapping that every value without annotations shares."""
@@ -111,11 +111,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The content of a spec file; `version` as written (a leading `v` is allowed), `kind` is `vendor/class`."""
+    """The content of a spec file; `version` as written (a leading `v` is allowed), `kind` is `vendor/class`.
+
+    `devices` is a tuple, or a sequence that decodes them as they are asked for.
+    """
 
     version: str
     kind: str
-    devices: tuple[Device, ...] = ()
+    devices: Sequence[Device] = ()
     edits: ContainerEdits = NO_EDITS
     annotations: Mapping[str, str] = field(default_factory=_no_annotations, hash=False)
 

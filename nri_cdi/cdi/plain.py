@@ -1,16 +1,10 @@
-"""A scan as JSON bytes and back: what the parsing child hands to the serving process, which never reads YAML.
-
-Specs are encoded under the field names of the specification, with absent fields left out. `decode(encode(scan)) == scan`.
-"""
+"""Specs as JSON data and back: under the field names of the specification, in its order, absent fields left out."""
 
 from __future__ import annotations
 
-import json
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from nri_cdi.cdi.errors import Rule, SpecError
-from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
 from nri_cdi.cdi.model import (
     NO_ANNOTATIONS,
     NO_EDITS,
@@ -29,63 +23,13 @@ if TYPE_CHECKING:
 
 Plain = dict[str, Any]  # JSON objects: their values are of every type, and mypy has no better name for that
 
-FORMAT: Final = 1
-"""The number of this encoding. Both ends are of one release, so another number is a broken installation."""
-
-
-def encode(scan: Scan) -> bytes:
-    """The scan as JSON (ASCII: paths that are not UTF-8 survive)."""
-    document = {
-        "format": FORMAT,
-        "directories": [
-            [directory.path, directory.priority, directory.state.value, _error(directory.error)]
-            for directory in scan.directories
-        ],
-        "files": [
-            {
-                "path": file.path,
-                "priority": file.priority,
-                "spec": spec_to_plain(file.spec),
-                "warnings": [_error(e) for e in file.warnings],
-            }
-            if isinstance(file, SpecFile)
-            else {
-                "path": file.path,
-                "priority": file.priority,
-                "kind": file.kind,
-                "errors": [_error(e) for e in file.errors],
-            }
-            for file in scan.files
-        ],
-    }
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
-
-
-def decode(data: bytes) -> Scan:
-    """The scan of what `encode` wrote. Raises ValueError for anything else."""
-    try:
-        document = json.loads(data)
-        if document["format"] != FORMAT:
-            raise ValueError(
-                f"scan format {document['format']!r}, expected {FORMAT}: the two processes are of different releases"
-            )
-        return Scan(
-            tuple(
-                SpecDirectory(path, priority, DirectoryState(state), _error_from(error))
-                for path, priority, state, error in document["directories"]
-            ),
-            tuple(map(_file_from, document["files"])),
-        )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not an encoded scan: {error!r}") from error
-
 
 def spec_to_plain(spec: Spec) -> Plain:
     """The spec as JSON data: the content of a spec file that says the same."""
     plain: Plain = {"cdiVersion": spec.version, "kind": spec.kind}
     if spec.annotations:
         plain["annotations"] = dict(spec.annotations)
-    plain["devices"] = [_device(device) for device in spec.devices]
+    plain["devices"] = [device_to_plain(device) for device in spec.devices]
     if not spec.edits.is_empty:
         plain["containerEdits"] = edits_to_plain(spec.edits)
     return plain
@@ -129,7 +73,8 @@ def intel_rdt_to_plain(rdt: IntelRdt) -> Plain:
     return plain
 
 
-def _device(device: Device) -> Plain:
+def device_to_plain(device: Device) -> Plain:
+    """A device as JSON data."""
     plain: Plain = {"name": device.name}
     if device.annotations:
         plain["annotations"] = dict(device.annotations)
@@ -178,42 +123,19 @@ def _hook(hook: Hook) -> Plain:
     return plain
 
 
-def _error(error: SpecError | None) -> list[object] | None:
-    if error is None:
-        return None
-    rule, value = error.rule.value, error.value
-    return [error.path, error.line, error.column, error.json_path, rule, value, error.message, error.hint]
-
-
-def _error_from(plain: list[Any] | None) -> SpecError | None:
-    return None if plain is None else _fault_from(plain)
-
-
-def _fault_from(plain: list[Any]) -> SpecError:
-    path, line, column, json_path, rule, value, message, hint = plain
-    return SpecError(path, line, column, json_path, Rule(rule), value, message, hint)
-
-
-def _file_from(plain: Plain) -> SpecFile | RejectedFile:
-    if "spec" in plain:
-        return SpecFile(
-            plain["path"], plain["priority"], spec_from_plain(plain["spec"]), tuple(map(_fault_from, plain["warnings"]))
-        )
-    return RejectedFile(plain["path"], plain["priority"], tuple(map(_fault_from, plain["errors"])), plain["kind"])
-
-
 def spec_from_plain(plain: Plain) -> Spec:
     """The spec of what `spec_to_plain` made; not a parser of spec files (that is `load_spec`)."""
     return Spec(
         plain["cdiVersion"],
         plain["kind"],
-        tuple(map(_device_from, plain["devices"])),
+        tuple(map(device_from_plain, plain["devices"])),
         _edits_from(plain["containerEdits"]) if "containerEdits" in plain else NO_EDITS,
         _annotations_from(plain),
     )
 
 
-def _device_from(plain: Plain) -> Device:
+def device_from_plain(plain: Plain) -> Device:
+    """The device of what `device_to_plain` made."""
     return Device(plain["name"], _edits_from(plain["containerEdits"]), _annotations_from(plain))
 
 

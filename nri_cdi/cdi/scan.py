@@ -1,25 +1,37 @@
-"""Spec directories read: the only place of this package that reads files, and a program of its own.
-
-`python -m nri_cdi.cdi.scan DIRECTORY...` writes the scan to its standard output in the encoding of `plain`. The serving process starts that
-as a short-lived child, because parsing YAML would hold its interpreter lock for hundreds of milliseconds.
-"""
+"""Spec directories read: the only place of this package that reads spec files."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import stat
-import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
-from nri_cdi.cdi import plain
 from nri_cdi.cdi.document import SIZE_MAX
 from nri_cdi.cdi.errors import Rule, SpecError
 from nri_cdi.cdi.files import DEFAULT_DIRECTORIES, DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
 from nri_cdi.cdi.load import examine
+from nri_cdi.cdi.look import Look, SeenFile, identity, identity_of
 from nri_cdi.cdi.paths import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nri_cdi.cdi.look import Identity, Key
+
+SETTLE: Final = 1.0
+"""Seconds after its last change in which a file that is not valid is taken for half-written."""
+
+OPEN_MAX: Final = 10.0
+"""Seconds after its last change in which a file that is open for writing is taken for half-written; then somebody just keeps it open."""
+
+_TICK: Final = 0.02
+"""Seconds. The kernel's clock for file times stands still for up to 10 ms, so two changes within one tick leave the same times."""
+
+_PART: Final = 1 << 20
+"""Bytes read at once."""
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -36,10 +48,21 @@ def scan_directories(directories: Sequence[str] = DEFAULT_DIRECTORIES) -> Scan:
     Spec files are the entries whose name ends in exactly `.json` or `.yaml`, hidden ones included; directories are not entered. Whatever is
     wrong with a file or directory is in the scan and stops nothing else. Reads nothing that could block.
     """
+    seen = look(directories, {}, leases=False)
+    return Scan(seen.directories, tuple(file.content for file in seen.files if file.content is not None))
+
+
+def look(directories: Sequence[str], known: Mapping[Key, Identity], *, leases: bool) -> Look:
+    """The spec files of these directories as `scan_directories` finds them; those that are as they are `known` are not read.
+
+    With `leases` the kernel is asked who writes to a file. That may send SIGIO to this process, which must ignore it.
+    """
     found: list[SpecDirectory] = []
-    files: list[SpecFile | RejectedFile] = []
+    identities: list[Identity | None] = []
+    files: list[SeenFile] = []
     for priority, name in enumerate(directories or DEFAULT_DIRECTORIES):
         path = clean(name)
+        identities.append(_lasting(identity_of(path)))
         try:
             names = sorted(_spec_names(path), key=os.fsencode)
         except FileNotFoundError:
@@ -50,8 +73,8 @@ def scan_directories(directories: Sequence[str] = DEFAULT_DIRECTORIES) -> Scan:
             found.append(SpecDirectory(path, priority, DirectoryState.ERROR, fault))
         else:
             found.append(SpecDirectory(path, priority, DirectoryState.PRESENT))
-            files.extend(_file(os.path.join(path, entry), priority) for entry in names)  # noqa: PTH118 - startup time
-    return Scan(tuple(found), tuple(files))
+            files.extend(_seen(os.path.join(path, entry), priority, known, leases=leases) for entry in names)  # noqa: PTH118 - startup time
+    return Look(tuple(found), tuple(identities), tuple(files))
 
 
 def _spec_names(path: str) -> Iterator[str]:
@@ -62,18 +85,41 @@ def _spec_names(path: str) -> Iterator[str]:
                 yield entry.name
 
 
-def _file(path: str, priority: int) -> SpecFile | RejectedFile:
+def _seen(path: str, priority: int, known: Mapping[Key, Identity], *, leases: bool) -> SeenFile:
+    now = identity_of(path)
+    links = _has_other_names(path)
+    if known.get((priority, path)) == now:
+        return SeenFile(path, priority, now, settled=True, content=None, links=links)
     try:
-        data = read_file(path)
+        data, found, is_open = _read(path, leases=leases)
     except (OSError, ValueError) as error:
         fault = _unreadable(
             path, f"the file cannot be read: {_reason(error)}", "make it a readable regular file, or remove it"
         )
-        return RejectedFile(path, priority, (fault,))
+        return SeenFile(path, priority, _lasting(now), True, RejectedFile(path, priority, (fault,)), links)  # noqa: FBT003 - `settled`
     examined = examine(data, path)
+    age = time.time() - found[-2] / 1e9
+    content: SpecFile | RejectedFile
     if examined.errors:
-        return RejectedFile(path, priority, examined.errors, examined.spec.kind)
-    return SpecFile(path, priority, examined.spec, examined.warnings)
+        content = RejectedFile(path, priority, examined.errors, examined.spec.kind)
+        settled = not -1 <= age < (OPEN_MAX if is_open else SETTLE)
+    else:
+        content = SpecFile(path, priority, examined.spec, examined.warnings)
+        settled = not (is_open and -1 <= age < OPEN_MAX)
+    return SeenFile(path, priority, _lasting(found) if found == now else None, settled, content, links)
+
+
+def _lasting(found: Identity) -> Identity | None:
+    """The identity, if a further change would show in it."""
+    is_near = len(found) > 1 and abs(time.time_ns() - found[-1]) < _TICK * 1e9
+    return None if is_near else found
+
+
+def _has_other_names(path: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        status = os.lstat(path)
+        return stat.S_ISLNK(status.st_mode) or status.st_nlink > 1
+    return False
 
 
 def read_file(path: str) -> bytes:
@@ -81,15 +127,37 @@ def read_file(path: str) -> bytes:
 
     Raises OSError for everything else; a FIFO or device is never waited for.
     """
+    return _read(path, leases=False)[0]
+
+
+def _read(path: str, *, leases: bool) -> tuple[bytes, Identity, bool]:
+    """The content, what it was before it was read, and whether somebody has the file open for writing."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
-        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        status = os.fstat(descriptor)
+        kind = stat.S_IFMT(status.st_mode)
         if kind != stat.S_IFREG:
             raise OSError(f"it is {_KINDS.get(kind, 'no regular file')}")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(SIZE_MAX + 1)
+        data = bytearray()
+        while len(data) <= SIZE_MAX and (part := os.read(descriptor, min(_PART, SIZE_MAX + 1 - len(data)))):
+            data += part
+        is_open = leases and _is_written(descriptor)
+        changed = identity(os.fstat(descriptor)) != identity(status)
+        return bytes(data), identity(status), is_open or changed
     finally:
         os.close(descriptor)
+
+
+def _is_written(descriptor: int) -> bool:
+    """Whether the file is open for writing somewhere. The kernel tells by refusing a read lease, to owners and root, on local file systems."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def _unreadable(path: str, message: str, hint: str) -> SpecError:
@@ -99,11 +167,3 @@ def _unreadable(path: str, message: str, hint: str) -> SpecError:
 def _reason(error: Exception) -> str:
     strerror = getattr(error, "strerror", None)
     return strerror.lower() if strerror else str(error)
-
-
-if __name__ == "__main__":
-    import gc
-
-    gc.disable()  # the process lives for one scan: collecting garbage costs more than keeping it
-    sys.stdout.buffer.write(plain.encode(scan_directories(sys.argv[1:])))
-    sys.stdout.buffer.flush()

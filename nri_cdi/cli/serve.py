@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from nri_cdi.settings import Settings, SettingsError, load
@@ -61,10 +62,26 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return load(flags, os.environ, config)
 
 
+def _inherited(settings: Settings) -> tuple[Settings, socket.socket | None]:
+    """Where the runtime started us itself (NRI's pre-installed plugins): the connection it gave, and the settings with the name and index it gave."""
+    given = os.environ.get("NRI_PLUGIN_SOCKET", "")
+    if not given:
+        return settings, None
+    try:
+        sock = socket.socket(fileno=int(given))
+    except (ValueError, OSError) as error:
+        raise SettingsError(
+            f"the environment: NRI_PLUGIN_SOCKET is {given}, which is no open socket: {error}"
+        ) from error
+    name = os.environ.get("NRI_PLUGIN_NAME", settings.plugin_name)
+    index = os.environ.get("NRI_PLUGIN_IDX", settings.plugin_index)
+    return replace(settings, plugin_name=name, plugin_index=index), sock
+
+
 def _serve(options: argparse.Namespace) -> int:
     nri, kubelet = options.command in {"run", "nri"}, options.command in {"run", "device-plugin"}
     try:
-        settings = settings_of(options)
+        settings, inherited = _inherited(settings_of(options)) if nri else (settings_of(options), None)
         if kubelet and not settings.resource:
             raise SettingsError(
                 "nothing to advertise: name at least one kind, such as --resource device.example.com/gpu"
@@ -77,7 +94,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     set_up(settings.log_level, settings.log_format)
     try:
-        return agent.run(settings, nri=nri, kubelet=kubelet)
+        return agent.run(settings, nri=nri, kubelet=kubelet, inherited=inherited)
     except ValueError as error:  # a kind that Kubernetes refuses as a resource name
         print(f"nri-cdi: {error}", file=sys.stderr)
         return 2

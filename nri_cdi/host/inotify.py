@@ -27,7 +27,11 @@ _OVERFLOW: Final = 0x4000
 _OF_A_DIRECTORY: Final = (
     _CREATE | _MOVED_TO | _MOVED_FROM | _DELETE | _CLOSE_WRITE | _ATTRIB | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 )
-_OF_AN_ANCESTOR: Final = _CREATE | _MOVED_TO | _DELETE_SELF | _MOVE_SELF | _ATTRIB | _ONLYDIR
+_ON_THE_WAY: Final = _CREATE | _MOVED_TO | _MOVED_FROM | _DELETE | _DELETE_SELF | _MOVE_SELF | _ATTRIB | _ONLYDIR
+_OF_A_FILE: Final = _CLOSE_WRITE | _ATTRIB | _DELETE_SELF | _MOVE_SELF
+
+_LINKS_MAX: Final = 40
+"""How many symbolic links one path may lead through: the kernel's own limit."""
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _HEAD: Final = struct.Struct("iIII")
@@ -38,8 +42,8 @@ _NOTHING: Final = bytes(4)
 class Watch:
     """Tells when something happened in one of `directories`; `close` when done.
 
-    A directory that is not there is watched for from above. Raises OSError when the kernel refuses to
-    watch at all (out of instances or watches).
+    A directory that is not there is watched for from above. Files that have other names are watched themselves, see `follow`. Raises OSError
+    when the kernel refuses to watch at all (out of instances or watches).
     """
 
     def __init__(self, directories: tuple[str, ...]) -> None:
@@ -48,6 +52,10 @@ class Watch:
         if self.fd < 0:
             raise _error("inotify_init1")
         self._spec: set[int] = set()  # the watches of the directories themselves
+        self._on_the_way: dict[
+            int, set[bytes]
+        ] = {}  # by watch, the names that matter there; none: what is watched is a file
+        self._linked: tuple[str, ...] = ()
         try:
             self.renew()
         except OSError:
@@ -76,26 +84,63 @@ class Watch:
         return relevant
 
     def renew(self) -> None:
-        """Watch what there is to watch now: to be called after something relevant happened, before a scan."""
-        self._spec = set()
+        """Watch what there is to watch now: to be called after something relevant happened, before a scan. Raises OSError."""
+        before = self._spec | self._on_the_way.keys()
+        self._spec, self._on_the_way = set(), {}
         for directory in self._directories:
-            watch = self._follow(os.path.abspath(directory))  # noqa: PTH100  # pathlib costs memory here
-            if watch is not None:
-                self._spec.add(watch)
+            if self._follow(os.path.abspath(directory)):  # noqa: PTH100  # pathlib costs memory here
+                watch = self._add(directory, _OF_A_DIRECTORY)
+                if watch is not None:
+                    self._spec.add(watch)
+        for path in self._linked:
+            if self._follow(os.path.abspath(path)):  # noqa: PTH100  # as above
+                watch = self._add(path, _OF_A_FILE)
+                if watch is not None:
+                    self._on_the_way.setdefault(watch, set())
+        for watch in before - self._spec - self._on_the_way.keys():
+            _LIBC.inotify_rm_watch(self.fd, watch)  # one that is gone already is what we want
 
-    def _follow(self, directory: str) -> int | None:
-        """Watch everything that `directory` may come through or be replaced through, then itself; its watch, None if it is not there.
+    def follow(self, linked: tuple[str, ...]) -> bool:
+        """Watch these files of the spec directories wherever they lead: symbolic links, and files with several names.
 
-        Downwards, so that what comes while we look is seen by the watch above it. A part may be a symbolic link: the directory in which it lies
-        is watched as well as the one it leads to.
+        Returns whether they were others before: what happened to them before now was not seen then. Raises OSError.
         """
-        self._add("/", _OF_AN_ANCESTOR)
-        at = directory.find("/", 1)
-        while at > 0:
-            if self._add(directory[:at], _OF_AN_ANCESTOR) is None:
-                return None
-            at = directory.find("/", at + 1)
-        return self._add(directory, _OF_A_DIRECTORY)
+        if linked == self._linked:
+            return False
+        self._linked = linked
+        self.renew()
+        return True
+
+    def _follow(self, path: str) -> bool:
+        """Watch every directory that `path` leads through, for the name that it has there; whether all of them are there.
+
+        Downwards, so that what comes while we look is seen by the watch above it. Any part may be a symbolic link.
+        """
+        at, links = "/", 0
+        todo = path.split("/")[::-1]
+        while todo:
+            part = todo.pop()
+            if part in {"", "."}:
+                continue
+            if part == "..":
+                at = os.path.dirname(at)  # noqa: PTH120  # pathlib costs memory here
+                continue
+            watch = self._add(at, _ON_THE_WAY)
+            if watch is None:
+                return False
+            self._on_the_way.setdefault(watch, set()).add(os.fsencode(part))
+            here = os.path.join(at, part)  # noqa: PTH118  # as above
+            try:
+                target = os.readlink(here)  # noqa: PTH115  # as above
+            except OSError:  # no link, or not there: then so is what is below it
+                at = here
+                continue
+            links += 1
+            if links > _LINKS_MAX:
+                return False
+            at = "/" if target.startswith("/") else at
+            todo += target.split("/")[::-1]
+        return True
 
     def _add(self, path: str, mask: int) -> int | None:
         watch: int = _LIBC.inotify_add_watch(self.fd, os.fsencode(path), mask | _MASK_ADD)
@@ -106,12 +151,15 @@ class Watch:
         raise _error(f"inotify_add_watch {path}")
 
     def _relevant(self, watch: int, mask: int, name: bytes) -> bool:
-        if mask & (_OVERFLOW | _DELETE_SELF | _MOVE_SELF | _IGNORED):
+        if mask & _OVERFLOW:
             return True
-        if watch in self._spec:
-            # `..data` is what a ConfigMap volume swaps
-            return not name or name.endswith((b".json", b".yaml")) or name.startswith(b"..")
-        return any(name == part for directory in self._directories for part in os.fsencode(directory).split(b"/"))
+        is_spec, names = watch in self._spec, self._on_the_way.get(watch)
+        if not name:  # of what is watched itself; None: the watch was given up
+            return is_spec or (names is not None and (not names or bool(mask & (_DELETE_SELF | _MOVE_SELF | _IGNORED))))
+        if names is not None and name in names:
+            return True
+        # `..data` is what a ConfigMap volume swaps
+        return is_spec and (name.endswith((b".json", b".yaml")) or name.startswith(b".."))
 
 
 def _error(what: str) -> OSError:

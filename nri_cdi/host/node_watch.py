@@ -28,6 +28,11 @@ class NodeWatch(Watch):
         self._names = frozenset(os.fsencode(part) for path in whole for part in path.split("/"))
         super().__init__(tuple(sorted({posixpath.dirname(path) for path in whole})))
 
+    def fileno(self) -> int:
+        """For poll."""
+        number: int = self.fd
+        return number
+
     def _add(self, path: str, mask: int) -> int | None:
         return super()._add(path, mask & ~_NOISE)
 

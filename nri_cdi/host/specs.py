@@ -1,42 +1,46 @@
 """The CDI specs of the node, always current: a snapshot that is replaced whole when something changed in the spec directories.
 
-Parsing happens in a short-lived child process that hands back plain data: parsing YAML holds the interpreter for hundreds of milliseconds where
-there are many devices, and the process that serves containers must not stand still.
+Parsing happens in a child process that hands back plain data (see `reader`): parsing YAML holds the interpreter for hundreds of milliseconds where
+there are many devices, and the process that serves containers must not stand still. Only what changed is read again. A file that was good and is
+being written keeps its last good content until it has settled.
 
-On the request path nothing is read: one non-blocking look at the watch says whether the snapshot is current.
+On the request path nothing is read: one non-blocking look at the watch says whether the snapshot is current. Where the kernel does not watch for us,
+the directories and files are asked for their status instead, and compared with what they were when they were read.
 """
 
 from __future__ import annotations
 
 import logging
 import select
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from nri_cdi.cdi import EMPTY, Snapshot, plain
+from nri_cdi.cdi import EMPTY, Snapshot
+from nri_cdi.cdi.look import NOTHING_KNOWN, merge
 
 from .inotify import Watch
+from .reader import Reader, ScanFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOG = logging.getLogger("nri_cdi.specs")
 
-SCAN_TIMEOUT: Final = 30.0
-"""Seconds after which the parsing child is ended: a directory on a dead network file system, or a file that is a bomb."""
-
 RETRY: Final = 1.0
 """Seconds until a scan that failed as a whole is tried again."""
 
-RESCAN: Final = 2.0
-"""Seconds between two scans where the kernel does not watch for us."""
+RESCAN: Final = 1.0
+"""Seconds between two comparisons of the directories with what they were, where the kernel does not watch for us."""
 
+COMPARE: Final = 10.0
+"""The same where it does: it tells nothing of a network file system, or of another one that is mounted over a directory."""
 
-class ScanFailed(Exception):
-    """The scan as a whole failed (not: a file in it is bad)."""
+UNSETTLED: Final = 0.25
+"""Seconds until a file that was being written is looked at again."""
+
+IDLE: Final = 20.0
+"""Seconds without a change after which the reading process is ended."""
 
 
 class Specs:
@@ -48,12 +52,14 @@ class Specs:
     def __init__(self, directories: tuple[str, ...]) -> None:
         self._directories = directories
         self._snapshot = EMPTY
+        self._memory = NOTHING_KNOWN
         self._known = threading.Condition()
         self._dirty = True  # something happened that the snapshot does not hold yet
+        self._woken = threading.Event()  # a request found that something happened; only where nobody watches for us
         self._stopping = threading.Event()
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._said: dict[str, str] = {}
-        self._child: subprocess.Popen[bytes] | None = None
+        self._reader = Reader(directories)
         self._watch: Watch | None = None
         self._watch_refused = False
         self._failure = ""  # of the latest scan, as it was logged
@@ -61,7 +67,7 @@ class Specs:
     def start(self) -> None:
         """Begin the first scan: it runs while the caller goes on loading."""
         self._make_watch()
-        self._child = _begin(self._directories)
+        self._reader.ask({})
 
     def subscribe(self, listener: Callable[[Snapshot], None]) -> None:
         """Have `listener` called with each new snapshot, from the thread of `run`. To be called before `run`."""
@@ -73,10 +79,7 @@ class Specs:
         return self._snapshot
 
     def current(self, patience: float) -> Snapshot | None:
-        """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None.
-
-        Where the kernel does not watch for us (which is logged) a snapshot counts for RESCAN seconds.
-        """
+        """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None."""
         if not self._behind():
             return self._snapshot
         deadline = time.monotonic() + patience
@@ -98,9 +101,8 @@ class Specs:
     def stop(self) -> None:
         """End `run`, within two tenths of a second. To be called once."""
         self._stopping.set()
-        child = self._child
-        if child is not None:
-            child.kill()
+        self._woken.set()
+        self._reader.stop()
 
     # -- inside
 
@@ -110,14 +112,23 @@ class Specs:
         The watch is asked first: `run` says that it is dirty before it takes an event, so an event is seen here or there.
         """
         watch = self._watch
-        return (watch is not None and watch.pending()) or self._dirty
+        if watch is not None:
+            return watch.pending() or self._dirty
+        if not self._dirty and self._memory.is_stale():
+            self._dirty = True
+            self._woken.set()
+        return self._dirty
 
     def _wait(self) -> None:
-        """Until something relevant happened, or a while where nobody watches for us."""
+        """Until something relevant happened, or it is time to look whether something did."""
+        now = time.monotonic()
+        compare = now + (UNSETTLED if self._memory.unsettled else COMPARE)
+        idle = now + IDLE
         if self._watch is None:
-            self._stopping.wait(RESCAN)
-            self._make_watch()
-            self._dirty = True
+            self._woken.wait(UNSETTLED if self._memory.unsettled else RESCAN)
+            self._woken.clear()
+            if self._make_watch() or self._memory.unsettled or self._memory.is_stale():
+                self._dirty = True
             return
         poll = select.poll()
         poll.register(self._watch.fd, select.POLLIN)
@@ -129,21 +140,30 @@ class Specs:
                 with self._known:
                     self._dirty = False
                     self._known.notify_all()
+            now = time.monotonic()
+            if now >= compare:
+                compare = now + COMPARE
+                self._dirty = self._memory.unsettled or self._memory.is_stale()
+            if now >= idle:
+                self._reader.end()
 
-    def _make_watch(self) -> None:
+    def _make_watch(self) -> bool:
+        """Have the kernel watch for us, if it will; whether that is new."""
         if self._watch is not None:
-            return
+            return False
         try:
             self._watch = Watch(self._directories)
         except OSError as error:
             self._say_unwatched(error)
+            return False
+        return True
 
     def _refresh(self) -> None:
         """Read the directories until nothing happens meanwhile; then the snapshot is current."""
         while not self._stopping.is_set():
             try:
                 # a first scan that `start` began is older than what has happened since: that is for the scan behind it
-                if self._child is None:
+                if not self._reader.is_asked:
                     self._renew()
                 snapshot = self._scan()
             except (ScanFailed, OSError) as error:
@@ -151,13 +171,15 @@ class Specs:
                 self._stopping.wait(RETRY)
                 continue
             self._failure = ""
+            new = snapshot is not self._snapshot
             with self._known:
                 self._snapshot = snapshot
-                self._dirty = self._watch is not None and self._watch.pending() and self._watch.take()
+                self._dirty = self._happened_meanwhile()
                 self._known.notify_all()
-            self._report(snapshot)
-            for listener in self._listeners:
-                listener(snapshot)
+            if new:
+                self._report(snapshot)
+                for listener in self._listeners:
+                    listener(snapshot)
             if not self._dirty:
                 return
 
@@ -181,29 +203,32 @@ class Specs:
     def _say_unwatched(self, error: OSError) -> None:
         if not self._watch_refused:
             self._watch_refused = True
-            LOG.warning("the kernel does not watch the spec directories (%s); they are read every %g s", error, RESCAN)
+            LOG.warning(
+                "the kernel does not watch the spec directories (%s); they are compared with what they were at each request and every %g s",
+                error,
+                RESCAN,
+            )
+
+    def _happened_meanwhile(self) -> bool:
+        """Whether anything happened since the scan began that it may not have seen."""
+        watch = self._watch
+        if watch is None:
+            return self._memory.is_stale()
+        try:
+            new = watch.follow(self._memory.linked)
+        except OSError as error:
+            self._watch = None
+            self._say_unwatched(error)
+            return True
+        # What happened to a file with other names before it was watched shows in its identity.
+        return (watch.pending() and watch.take()) or (new and self._memory.is_stale())
 
     def _scan(self) -> Snapshot:
-        child = self._child = self._child or _begin(self._directories)
-        if self._stopping.is_set():  # `stop` may have come before there was a child
-            child.kill()
-        try:
-            out, err = child.communicate(timeout=SCAN_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-            raise ScanFailed(
-                f"no result after {SCAN_TIMEOUT:g} s; is one of {', '.join(self._directories)} on a dead network file system?"
-            ) from None
-        finally:
-            self._child = None
-        if child.returncode:
-            last = err.decode(errors="replace").strip().rpartition("\n")[2]
-            raise ScanFailed(f"the reading process ended with status {child.returncode}: {last or 'no message'}")
-        try:
-            return Snapshot.build(plain.decode(out))
-        except ValueError as error:
-            raise ScanFailed(str(error)) from error
+        if not self._reader.is_asked:
+            self._reader.ask(self._memory.read)
+        before = self._memory
+        scan, self._memory = merge(self._reader.answer(), before)
+        return self._snapshot if self._memory.says_the_same(before) else Snapshot.build(scan)
 
     def _report(self, snapshot: Snapshot) -> None:
         """Log each fault once, and its end."""
@@ -221,8 +246,3 @@ class Specs:
         if self._said != now or not self._said:
             LOG.info("%d devices in %d spec files", len(snapshot.devices), len(snapshot.specs))
         self._said = now
-
-
-def _begin(directories: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "nri_cdi.cdi.scan", *directories]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  # our own module

@@ -94,9 +94,10 @@ def candidates(snapshot: Specs, kinds: Iterable[str]) -> dict[str, Candidate]:
     """The candidates of these kinds by qualified name, in the snapshot's order."""
     wanted = frozenset(kinds)
     found = {}
-    for name, entry in snapshot.devices.items():
+    for name in snapshot.devices:
         kind, _, device = name.partition("=")
         if kind in wanted:
+            entry = snapshot.devices[name]  # only here: to look an entry up may be work
             edits = entry.device.edits
             found[name] = Candidate(
                 name,

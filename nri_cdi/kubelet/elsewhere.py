@@ -13,11 +13,13 @@ import grpc
 
 from nri_cdi.kubelet import podresources_api as api
 from nri_cdi.kubelet.order import natural
-from nri_cdi.kubelet.plugin import connect_problem, grpc_address
+from nri_cdi.kubelet.plugin import connect_problem, grpc_address, socket_id
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
+
+    from nri_cdi.kubelet.standing import SocketId
 
 TIMEOUT: Final = 0.3
 """Seconds for the kubelet's answer; without one we register: a kubelet that has just started waits for no one."""
@@ -46,19 +48,26 @@ def offered(path: pathlib.Path, resource: str) -> frozenset[str] | None:
 class Elsewhere:
     """Says why `resource` is not to be registered now, or nothing. `ours` are the ids that we have registered before.
 
-    `since` gives when (`time.monotonic`) the present kubelet was first met: a new one forgets the other plugin for a while, which is no leave.
+    A kubelet that is new (its socket `path` is another) has forgotten the other plugin for a while, which is no leave.
     """
 
-    def __init__(self, path: pathlib.Path, resource: str, ours: Collection[str], since: Callable[[], float]) -> None:
-        self._path, self._resource, self._ours, self._since = path, resource, frozenset(ours), since
+    def __init__(self, path: pathlib.Path, resource: str, ours: Collection[str]) -> None:
+        self._path, self._resource, self._ours = path, resource, frozenset(ours)
         self._theirs: frozenset[str] = frozenset()
+        self._kubelet: SocketId | None = None
+        self._forgotten_until = float("-inf")
 
     def __call__(self) -> str:
         """The reason, empty if there is none."""
+        kubelet = socket_id(self._path)
+        if kubelet != self._kubelet:
+            self._kubelet = kubelet
+            if self._theirs:
+                self._forgotten_until = time.monotonic() + RETURN
         found = offered(self._path, self._resource)
         if found and not found & self._ours:
             self._theirs = found
-        elif found is not None and not (self._theirs and time.monotonic() - self._since() < RETURN):
+        elif found is not None and time.monotonic() >= self._forgotten_until:
             self._theirs = frozenset()
         if not self._theirs:
             return ""

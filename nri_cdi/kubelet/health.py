@@ -53,7 +53,7 @@ def step(health: Health, reason: str, now: float) -> Health:
         same = health.reason == reason and health.good_since is None
         return health if same else replace(health, reason=reason, good_since=None)
     good_since = now if health.good_since is None else health.good_since
-    if health.wavering and now - good_since < WAVERING:
+    if health.wavering and now < good_since + WAVERING:
         return replace(health, good_since=good_since)
     return replace(health, healthy=True, reason="", recovered_at=now, wavering=False, good_since=None)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from nri_cdi.host.node_watch import NodeWatch
+from nri_cdi.host.uevents import Uevents
 from nri_cdi.kubelet import link
 from nri_cdi.kubelet.condition import look, problem
 from nri_cdi.kubelet.inventory import Catalog, Inventory, Resource, World, advance, due, resources
@@ -95,6 +96,7 @@ class Keeper:
         self._began = time.monotonic()
         self._watch: NodeWatch | None = None
         self._unwatched = False
+        self._uevents: Uevents | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = threading.Event()
         self._threads = (
@@ -154,10 +156,15 @@ class Keeper:
     # -- the threads
 
     def _run(self) -> None:
+        try:
+            self._uevents = Uevents()
+        except OSError as error:
+            _log.info("the kernel does not tell of devices here (%s); their nodes are watched", error)
         while not self._stopping.is_set():
             self._wait(self._turn())
-        if self._watch is not None:
-            self._watch.close()
+        for source in (self._watch, self._uevents):
+            if source is not None:
+                source.close()
 
     def _ask(self) -> None:
         while not self._stopping.is_set():
@@ -229,10 +236,10 @@ class Keeper:
 
     def _wait(self, seconds: float) -> None:
         """Until something may have changed, or so many seconds."""
+        sources = {source.fileno(): source.take for source in (self._watch, self._uevents) if source is not None}
         poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        if self._watch is not None:
-            poll.register(self._watch.fd, select.POLLIN)
+        for fd in (self._wake, *sources):
+            poll.register(fd, select.POLLIN)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
@@ -240,5 +247,6 @@ class Keeper:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
                 return
-            if ready and self._watch is not None and self._watch.take():
+            taken = [sources[fd]() for fd in ready]  # from each of them
+            if any(taken):
                 return

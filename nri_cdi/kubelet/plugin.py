@@ -7,6 +7,7 @@ kubelet shows and tries again. The socket is at its path only while somebody acc
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -24,7 +25,7 @@ import grpc
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.allocate import allocate, qualified_names, to_response
 from nri_cdi.kubelet.preferred import Preference, preferred
-from nri_cdi.kubelet.standing import Own, Streams
+from nri_cdi.kubelet.standing import Own, SocketId, Streams
 from nri_cdi.kubelet.streams import DeviceStreams
 
 if TYPE_CHECKING:
@@ -339,6 +340,14 @@ def connect_problem(path: pathlib.Path) -> str | None:
         probe.settimeout(0)
         code = probe.connect_ex(os.fsencode(path))
     return None if code in {0, errno.EAGAIN, errno.EINPROGRESS} else os.strerror(code)
+
+
+def socket_id(path: pathlib.Path) -> SocketId | None:
+    """What tells the socket file at `path` from one that was there before; None if there is none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        found = path.lstat()
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+    return None
 
 
 def _stop(listener: _Listener) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -11,8 +10,8 @@ import grpc
 
 from nri_cdi.kubelet import api, standing
 from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
-from nri_cdi.kubelet.plugin import CannotServe, connect_problem, grpc_address, options
-from nri_cdi.kubelet.standing import Seen, SocketId, Standing, Step
+from nri_cdi.kubelet.plugin import CannotServe, connect_problem, grpc_address, options, socket_id
+from nri_cdi.kubelet.standing import Seen, Standing, Step
 
 if TYPE_CHECKING:
     import pathlib
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nri_cdi.kubelet.plugin import DevicePlugin
+    from nri_cdi.kubelet.standing import SocketId
 
 VERSION: Final = "v1beta1"
 """The device plugin API's version, as Register names it."""
@@ -149,11 +149,3 @@ class Registration(Loop):
 
     def _filled(self, why: str) -> str:
         return why.format(socket=self._kubelet_socket, path=self._plugin.path, directory=self._kubelet_socket.parent)
-
-
-def socket_id(path: pathlib.Path) -> SocketId | None:
-    """What tells the socket file at `path` from one that was there before; None if there is none."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        found = path.lstat()
-        return found.st_dev, found.st_ino, found.st_ctime_ns
-    return None

@@ -201,7 +201,6 @@ class KubeletHalf:
             config.kubelet_dir / "pod-resources" / "kubelet.sock",
             resource.name,
             [one.id for one in memory.recalled],
-            lambda: loop.since,
         )
         loop: Loop
         if config.registry:

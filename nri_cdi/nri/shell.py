@@ -57,9 +57,8 @@ LAST_RESORT: Final = 0.6
 """Seconds behind a deadline after which the process ends if not even the watchdog came to run: still before the runtime gives up."""
 
 _RECEIVE: Final = 1 << 16
-_SEND_TIMEOUT: Final = struct.pack(
-    "ll", 1, 0
-)  # a timeval, 1 s: behind our own deadline, so that the runtime has given up by then
+SEND_TIMEOUT: Final = struct.pack("ll", 1, 0)
+"""A timeval, 1 s: behind our own deadline, so that the runtime has given up by then."""
 
 
 class HandshakeFailed(Exception):
@@ -253,7 +252,7 @@ class Runner:
                 self._say(f"the plugin hangs in {hung.value}; connecting again when it comes back")
                 continue
             try:
-                sock = _connected(self._path)
+                sock = self._open()
             except OSError as error:
                 self._say(why_not_connected(self._path, error))
                 continue
@@ -264,6 +263,17 @@ class Runner:
                 _shut(connection, socket.SHUT_RD)
             return connection
         return None
+
+    def _open(self) -> socket.socket:
+        """A socket connected to the runtime. Raises OSError."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)  # of connecting, too
+            sock.connect(self._path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _register(self, connection: _Connection) -> None:
         with self._lock:
@@ -374,18 +384,6 @@ class Runner:
                 _shut(connection, socket.SHUT_RDWR)
             self._start_serving()
         LOG.error("the plugin has not come back from %s in time: refused in its place", request.what.name)
-
-
-def _connected(path: str) -> socket.socket:
-    """A socket connected to `path`. Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)  # of connecting, too
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _shut(connection: _Connection, how: int) -> None:

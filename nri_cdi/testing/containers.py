@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from nri_cdi.allocation import guard_destinations, key_name, mark_key
 from nri_cdi.cdi import (
     ContainerEdits,
     Device,
@@ -32,11 +33,34 @@ from nri_cdi.nri import Runtime, Version, api
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+NRI_1_7: Final = Version(0, 6, 1)
+"""The NRI of containerd 1.7: it takes no mount away and narrows no device."""
+
+NRI_2_1: Final = Version(0, 8, 0)
+"""The NRI of containerd 2.0 and 2.1: it narrows no device."""
+
+NRI_2_2: Final = Version(0, 10, 0)
+"""The NRI of containerd 2.2."""
+
+VERSIONS: Final = {"containerd 1.7": NRI_1_7, "containerd 2.1": NRI_2_1, "containerd 2.2": NRI_2_2}
+
+_NAME: Final = key_name(bytes(16))
+
+KEY: Final = f"cdi.k8s.io/{_NAME}"
+"""An allocation key of ours."""
+
+MARK: Final = mark_key(_NAME)
+"""The annotation key of its mark."""
+
+FOREIGN: Final = "cdi.k8s.io/other_gpu"
+"""The key of another device plugin."""
+
+POD: Final = api.PodSandbox(name="p", namespace="ns")
+"""The pod of the containers here."""
+
 KIND: Final = "vendor.com/dev"
 """The kind of the devices that `snapshot` makes."""
 
-_MOUNT_REMOVAL: Final = Version(0, 8, 0)
-_DEVICE_RULES: Final = Version(0, 10, 0)
 _HOOKS: Final = ("prestart", "create_runtime", "create_container", "start_container", "poststart", "poststop")
 
 
@@ -71,11 +95,33 @@ class Host(HostRoot):
         return Presence.PRESENT if path in self.paths or path in self.nodes else Presence.ABSENT
 
 
-def injector(shot: Snapshot | None, nri: Version = _DEVICE_RULES, host: HostRoot | None = None) -> InjectPlugin:
+def injector(shot: Snapshot | None, nri: Version = NRI_2_2, host: HostRoot | None = None) -> InjectPlugin:
     """An injection plugin for the prefix `cdi.k8s.io/` that a runtime with this NRI has configured; None: the specs never settle."""
     plugin = InjectPlugin(lambda _patience: shot, host or Host(), "cdi.k8s.io/")
     plugin.configure(Runtime("containerd", "2.x", nri, 2.0, ""))
     return plugin
+
+
+def carrying(key: str = KEY, *names: str) -> api.Container:
+    """A container that carries one key with the devices of these names, `a` without any."""
+    value = ",".join(f"{KIND}={name}" for name in names or ("a",))
+    return api.Container(name="main", annotations={key: value}, env=["PATH=/bin"])
+
+
+def guarded(container: api.Container) -> api.Container:
+    """The container with the guard of KEY's allocation added to it."""
+    for destination in guard_destinations(_NAME):
+        container.mounts.add(destination=destination, source="/dev/null", options=["bind", "ro"])
+    return container
+
+
+def adjusted(
+    container: api.Container, *edits: ContainerEdits, nri: Version = NRI_2_2, host: HostRoot | None = None
+) -> api.ContainerAdjustment:
+    """What a container is given on a node with the devices a, b, c that have these edits; empty when nothing is sent."""
+    node = snapshot(dict(zip("abc", edits, strict=False)))
+    answer = injector(node, nri, host).create_container(api.CreateContainerRequest(pod=POD, container=container))
+    return answer.adjust if answer is not None else api.ContainerAdjustment()
 
 
 class Conflict(Exception):
@@ -91,13 +137,13 @@ def shown_to_next(container: api.Container, adjust: api.ContainerAdjustment) -> 
 
 def shown_at_start(container: api.Container, adjust: api.ContainerAdjustment, nri: Version) -> api.Container:
     """The container that a runtime with this NRI makes of one plugin's adjustment: what it does not know it drops."""
-    result = _adjusted(container, adjust, mount_removal=nri >= _MOUNT_REMOVAL)
+    result = _adjusted(container, adjust, mount_removal=nri >= NRI_2_1)
     for device in adjust.linux.devices:
         rule = result.linux.resources.devices.add(
             allow=True, type=device.type, access="rwm" if device.type == "b" else "rw"
         )
         rule.major.value, rule.minor.value = device.major, device.minor
-    if nri >= _DEVICE_RULES:
+    if nri >= NRI_2_2:
         result.linux.resources.devices.extend(adjust.linux.resources.devices)
     return result
 

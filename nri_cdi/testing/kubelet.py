@@ -164,6 +164,11 @@ class FakeKubelet:
         with self._changed:
             return sum(endpoint.resource == resource for endpoint in self._open)
 
+    def connection(self, resource: str) -> PluginClient:
+        """The connection to the plugin of a resource, for calls out of turn. Raises KeyError if none is registered."""
+        with self._changed:
+            return self._endpoints[resource]
+
     def wait_for(self, condition: Callable[[], _T], timeout: float) -> _T:
         """Wait until `condition()` is true and return what it gave. Raises TimeoutError after `timeout` seconds."""
         with self._changed:

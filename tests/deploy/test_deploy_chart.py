@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from kind.matrix import GPU, MATRIX
 
 from nri_cdi.cli import _parser
 from nri_cdi.cli.serve import settings_of
@@ -24,36 +25,8 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 CHART = CHECKOUT / "deploy/helm/nri-cdi"
 CACHE = Path(os.environ.get("NRI_CDI_CACHE", "~/.cache/nri-cdi")).expanduser()
-GPU = "device.example.com/gpu"
 
 Object = dict[str, Any]
-
-MATRIX: list[Object] = [
-    {},
-    {"advertise": [GPU]},
-    {"advertise": [GPU, "vendor.com/nic"], "nri": {"plugin": {"name": "cdi", "index": 5}}},
-    {"advertise": [GPU], "nri": {"plugin": {"index": 98}, "socketDir": "/run/k3s/nri"}},
-    {"advertise": [GPU], "kubelet": {"dir": "/var/snap/microk8s/common/var/lib/kubelet"}},
-    {"advertise": [GPU], "cdi": {"annotationPrefix": "nri-cdi.dev/", "specDirs": [{"path": "/var/cdi/static"}]}},
-    {"advertise": [GPU], "cdi": {"specDirs": [{"path": "/etc/cdi", "mountParent": False}]}, "hostPaths": []},
-    {"advertise": [GPU], "guard": False, "log": {"level": "debug", "format": "json"}, "hostPaths": ["/dev", "/opt/v"]},
-    {"advertise": [GPU], "settings": {"log-level": "debug"}, "http": {"port": 20000}},
-    {"advertise": [GPU], "image": {"repository": "r.example/x", "digest": f"sha256:{'0' * 64}"}},
-    {"advertise": [GPU], "image": {"tag": "v9"}, "imagePullSecrets": [{"name": "s"}], "fullnameOverride": "agent"},
-    {
-        "advertise": [GPU],
-        "nameOverride": "devices",
-        "tolerations": [],
-        "nodeSelector": {},
-        "affinity": {"nodeAffinity": {}},
-    },
-    {"advertise": [GPU], "seLinuxOptions": {"type": "spc_t"}, "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"}},
-    {"advertise": [GPU], "updateStrategy": {"type": "OnDelete", "rollingUpdate": None}},
-    {"advertise": [GPU], "serviceAccount": {"create": False}, "resources": {"nri": {"limits": {"memory": "1Gi"}}}},
-    {"advertise": [GPU], "serviceAccount": {"name": "sa", "annotations": {"a": "b"}}},
-    {"advertise": [GPU], "kubelet": {"registration": "plugins-registry"}},
-    {"advertise": [f"Vendor.com/GPU={GPU}"], "requiredPluginsPolicy": {"enabled": True}},
-]
 
 
 @functools.cache
@@ -75,9 +48,15 @@ def run_helm(*arguments: str, values: Object | None = None) -> subprocess.Comple
 
 
 def render(values: Object, *, kubernetes: str = "1.34.0") -> list[Object]:
-    said = run_helm("template", "nri-cdi", str(CHART), "--namespace", "ns", "--kube-version", kubernetes, values=values)
+    return [one for one in yaml.safe_load_all(rendered(json.dumps(values), kubernetes)) if one]
+
+
+@functools.cache
+def rendered(values: str, kubernetes: str) -> str:
+    where = ["--namespace", "ns", "--kube-version", kubernetes]
+    said = run_helm("template", "nri-cdi", str(CHART), *where, values=json.loads(values))
     assert said.returncode == 0, said.stderr
-    return [one for one in yaml.safe_load_all(said.stdout) if one]
+    return said.stdout
 
 
 def daemonset(values: Object, **options: str) -> Object:

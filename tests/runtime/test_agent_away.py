@@ -12,7 +12,6 @@ from lab.cri import CriError
 from lab.trouble import wait_until
 
 from nri_cdi.allocation import GUARD_SENTENCE
-from nri_cdi.readiness import Slots, ask
 
 if TYPE_CHECKING:
     from lab.pods import Container
@@ -84,12 +83,11 @@ def test_once_the_nri_half_says_that_it_is_ready_the_next_container_is_injected(
     """10 of 10, asked as PreStartContainer asks, from the first moment of a starting containerd on."""
     _ = served.agent
     pod = served.node.pod()
-    slots = Slots(str(served.node.path("/run/nri-cdi")), "/run/nri/nri.sock")
     for number in range(10):
         served.node.kill_daemon()
-        wait_until(lambda: ask(slots, [mock.name(0)]) is not None, 5, "the agent's word that containerd is gone")
+        wait_until(lambda: served.unready() is not None, 5, "the agent's word that containerd is gone")
         served.node.start_daemon()
-        wait_until(lambda: ask(slots, [mock.name(0)]) is None, 10, "the agent's readiness")
+        wait_until(lambda: served.unready() is None, 10, "the agent's readiness")
         container = pod.container(f"c{number}", extra=served.devices(number % mock.COUNT, guard=False))
         assert injected(container) == [f"/dev/mock/device_{number % mock.COUNT}"]
 

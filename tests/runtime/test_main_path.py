@@ -103,7 +103,7 @@ def test_two_allocations_in_one_container_are_both_injected(served: Served) -> N
 def test_a_key_of_another_device_plugin_is_injected_without_gate_or_mark(served: Served) -> None:
     _ = served.agent
     key = {f"{served.prefix}other-plugin_3": f"{mock.name(5)},{mock.name(6)}"}
-    container = served.node.pod().container(annotations=key).start()
+    container = served.container(api.ContainerConfig(annotations=key)).start()
 
     assert seen(container) == of_devices(5, 6)
     assert [key for key in container.spec()["annotations"] if key.startswith(MARK_DOMAIN)] == []

@@ -140,7 +140,7 @@ HEAVY = ("grpc", "yaml", "hashlib", "_hashlib", "ssl", "asyncio", "difflib", "py
 SERVING = f"""
 import sys, threading
 from nri_cdi import agent, cli
-def stop_at_once(settings, *, nri, kubelet):
+def stop_at_once(settings, *, nri, kubelet, inherited):
     from nri_cdi.host.specs import Specs
     half = agent.NriHalf(settings, Specs(settings.cdi_dir))
     assert half.check(()) is not None

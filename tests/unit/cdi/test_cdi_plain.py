@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from nri_cdi.cdi import ContainerEdits, IntelRdt, NetDevice, Scan, SpecDirectory, plain
+from nri_cdi.cdi import ContainerEdits, IntelRdt, NetDevice, Scan, SpecDirectory, packed, plain
 from nri_cdi.cdi.files import DirectoryState
 from nri_cdi.testing import specs
 
@@ -15,12 +15,12 @@ from nri_cdi.testing import specs
 @settings(max_examples=80)
 @given(specs.scans)
 def test_a_decoded_scan_equals_the_encoded_one(scan: Scan) -> None:
-    assert plain.decode(plain.encode(scan)) == scan
+    assert packed.decode(packed.encode(scan)) == scan
 
 
 def test_a_path_that_is_not_utf_8_survives() -> None:
     scan = Scan((SpecDirectory(b"/\xff".decode(errors="surrogateescape"), 0, DirectoryState.MISSING),), ())
-    assert plain.decode(plain.encode(scan)) == scan
+    assert packed.decode(packed.encode(scan)) == scan
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_path_that_is_not_utf_8_survives() -> None:
 )
 def test_anything_else_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        plain.decode(data)
+        packed.decode(data)
 
 
 def test_a_decoded_scan_is_as_frozen_as_a_fresh_one() -> None:

@@ -116,7 +116,7 @@ def test_a_name_that_is_not_utf_8_is_read(tmp_path: Path) -> None:
         file.write(TEXT)
     scan = scan_directories([str(tmp_path)])
     assert isinstance(scan.files[0], SpecFile)
-    assert plain.decode(plain.encode(scan)) == scan
+    assert packed.decode(packed.encode(scan)) == scan
 
 
 def test_the_program_writes_the_encoded_scan_and_nothing_else(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_program_writes_the_encoded_scan_and_nothing_else(tmp_path: Path) ->
     root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, check=True, cwd=root)  # noqa: S603 - our own program
     assert done.stderr == b""
-    assert plain.decode(done.stdout) == scan_directories([str(tmp_path), "/none"])
+    assert packed.decode(done.stdout) == scan_directories([str(tmp_path), "/none"])
 
 
 def test_the_library_alone_loads_no_yaml_and_nothing_heavy() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import select
+import select
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -34,8 +36,10 @@ def test_an_event_that_the_watching_thread_takes_at_this_moment_is_not_missed() 
 def test_a_spec_that_comes_while_the_agent_starts_is_not_missed(tmp_path: Path) -> None:
     specs = Specs((str(tmp_path),))
     specs.start()
-    assert specs._child is not None
-    assert specs._child.wait(10) == 0  # it has looked, and nobody has taken its result yet
+    child = specs._reader._child
+    assert child is not None
+    assert child.stdout is not None
+    assert select.select([child.stdout], [], [], 10)[0]  # it has looked, and nobody has taken its result yet
     spec = '{"cdiVersion": "0.6.0", "kind": "vendor.com/dev", "devices": [{"name": "a", "containerEdits": {"env": ["A=a"]}}]}'
     (tmp_path / "late.json").write_text(spec)
     thread = threading.Thread(target=specs.run)

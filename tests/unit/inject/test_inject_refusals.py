@@ -257,7 +257,9 @@ def test_a_decision_that_does_not_come_is_a_refusal_that_says_whose(form: str) -
 
 
 def test_the_refusal_of_an_overdue_request_does_not_raise_over_any_bytes() -> None:
-    assert injector(None).overdue(Event.CREATE_CONTAINER, b"\xff\x00", state_change=False).message.startswith("nri-cdi: ")
+    assert (
+        injector(None).overdue(Event.CREATE_CONTAINER, b"\xff\x00", state_change=False).message.startswith("nri-cdi: ")
+    )
 
 
 def test_a_refusal_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:

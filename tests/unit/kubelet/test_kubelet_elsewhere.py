@@ -77,33 +77,40 @@ def test_what_the_node_offers_is_asked_and_a_kubelet_that_does_not_say_is_none(
 ) -> None:
     path = device_plugins.parent.joinpath(*SOCKET_PARTS)
     pod_resources.devices = {GPU: ["a", "b"], "other.com/x": ["c"]}
-    assert offered(path, GPU) == {"a", "b"}
+    assert offered(path, GPU) == frozenset(("a", "b"))
     assert offered(path, "nobody.com/y") == frozenset()
     pod_resources.stop()
     assert offered(path, GPU) is None
     assert offered(device_plugins / "nosuch.sock", GPU) is None
 
 
+NEW_KUBELET = "a new kubelet"
+
+
 @pytest.mark.parametrize(
-    ("ours", "since", "steps"),
+    ("ours", "steps"),
     [
-        pytest.param(
-            [], -1e9, [(None, False), ([], False), (["x"], True), ([], False)], id="another plugin, and its end"
-        ),
-        pytest.param(["x"], -1e9, [(["x", "y"], False)], id="an instance of ours"),
-        pytest.param([], 1e9, [(["x"], True), ([], True), (None, True)], id="a new kubelet has only forgotten it"),
-        pytest.param([], 1e9, [([], False)], id="a new kubelet that never had one"),
+        pytest.param([], [(None, False), ([], False), (["x"], True), ([], False)], id="another plugin, and its end"),
+        pytest.param(["x"], [(["x", "y"], False)], id="an instance of ours"),
+        pytest.param([], [(["x"], True), (NEW_KUBELET, True), ([], True), (None, True)], id="a kubelet that forgot it"),
+        pytest.param([], [([], False), (NEW_KUBELET, False), ([], False)], id="a new kubelet that never had one"),
+        pytest.param([], [(["x"], True), (None, True)], id="a kubelet that does not say"),
     ],
 )
 def test_a_resource_is_elsewhere_while_another_plugin_offers_it(
     monkeypatch: pytest.MonkeyPatch,
     device_plugins: pathlib.Path,
     ours: list[str],
-    since: float,
-    steps: list[tuple[list[str] | None, bool]],
+    steps: list[tuple[list[str] | str | None, bool]],
 ) -> None:
-    elsewhere = Elsewhere(device_plugins / "x", GPU, ours, lambda: since)
+    path = device_plugins / "x"
+    path.touch()
+    elsewhere = Elsewhere(path, GPU, ours)
     for found, there in steps:
+        if found == NEW_KUBELET:
+            path.rename(device_plugins / "old")
+            path.touch()
+            continue
         said = None if found is None else frozenset(found)
         monkeypatch.setattr(elsewheres, "offered", lambda _path, _resource, said=said: said)
         assert bool(elsewhere()) == there
@@ -137,7 +144,7 @@ def test_another_plugins_resource_is_not_registered_until_that_plugin_has_gone(
         )
         assert kubelet.registrations == ()
         pod_resources.devices = {}
-        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, elsewheres.RETURN + SOON)
+        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
 
 
 def test_what_an_instance_of_ours_offers_is_ours(
@@ -167,7 +174,7 @@ def test_devices_and_their_health_are_recalled_by_the_next_process(tmp_path: pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 1, "kind": "%s", "devices": [1]}' % GPU]
+    "text", ["", "{", "[]", "null", '{"format": 1}', f'{{"format": 1, "kind": "{GPU}", "devices": [1]}}']
 )
 def test_a_memory_that_cannot_be_read_is_said_and_written_anew(tmp_path: pathlib.Path, log: Log, text: str) -> None:
     path = tmp_path / "gpu.json"

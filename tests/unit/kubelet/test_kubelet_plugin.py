@@ -140,7 +140,7 @@ def test_checks_that_all_hang_delay_neither_allocate_nor_a_new_list(
                 client.pre_start(["d0"], SOON)
             client.allocate(["d0"], SOON)
             lists = [client.lists() for _ in range(4)]
-            assert [next(each) for each in lists] == [{"d0": True}] * 4
+            assert [[(one.ID, one.health) for one in next(each)] for each in lists] == [[("d0", "Healthy")]] * 4
             client.allocate(["d0"], SOON)
         finally:
             release.set()

@@ -1,0 +1,138 @@
+"""The process that reads the spec directories for us: asked with what is known, it answers with what changed.
+
+It is started when it is needed, which takes a moment, and kept for a while, because changes seldom come alone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Final
+
+from nri_cdi.cdi import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nri_cdi.cdi.look import Identity, Key, Look
+
+TIMEOUT: Final = 30.0
+"""Seconds after which the process is ended: a directory on a dead network file system, or a file that is a bomb."""
+
+_PART: Final = 1 << 18
+"""Bytes taken from the pipe at once."""
+
+_LENGTH: Final = 8
+"""Bytes of the head of a frame, see `nri_cdi.cdi.reading`."""
+
+
+class ScanFailed(Exception):
+    """The scan as a whole failed (not: a file in it is bad)."""
+
+
+class Reader:
+    """Looks at `directories` in a child process. One thread asks; `stop` may come from another."""
+
+    def __init__(self, directories: tuple[str, ...]) -> None:
+        self._directories = directories
+        self._child: subprocess.Popen[bytes] | None = None
+        self._asked = False
+        self._stopped = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, so that a question would be answered without a start."""
+        return self._child is not None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a question is open."""
+        return self._asked
+
+    def ask(self, known: Mapping[Key, Identity]) -> None:
+        """Begin a look; `known` are the files that need not be read if they are still that. Raises OSError when no process can be started."""
+        if self._child is not None and self._child.poll() is not None:
+            self.end()
+        child = self._child = self._child or begin(self._directories)
+        if self._stopped:  # it may have come before there was a child
+            child.kill()
+        self._asked = True
+        question = packed.encode_known(known)
+        assert child.stdin is not None  # noqa: S101 - it is a pipe
+        try:
+            child.stdin.write(len(question).to_bytes(_LENGTH, "big") + question)
+            child.stdin.flush()
+        except BrokenPipeError:
+            pass  # its last words say more: `answer` reads them
+
+    def answer(self) -> Look:
+        """Wait for the look. Raises ScanFailed."""
+        child = self._child
+        assert child is not None  # noqa: S101 - it was asked
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        deadline = time.monotonic() + TIMEOUT
+        try:
+            head = _take(child.stdout, _LENGTH, deadline)
+            data = _take(child.stdout, int.from_bytes(head, "big"), deadline) if len(head) == _LENGTH else head
+            look = packed.decode_look(data) if len(head) == _LENGTH else self._failed(child, head)
+        except TimeoutError:
+            self.end()
+            raise ScanFailed(
+                f"no result after {TIMEOUT:g} s; is one of {', '.join(self._directories)} on a dead network file system?"
+            ) from None
+        except ValueError as error:
+            self.end()
+            raise ScanFailed(str(error)) from error
+        except ScanFailed:
+            self.end()
+            raise
+        self._asked = False
+        return look
+
+    def _failed(self, child: subprocess.Popen[bytes], head: bytes) -> Look:
+        assert child.stderr is not None  # noqa: S101 - it is a pipe
+        status = child.wait()
+        last = child.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
+        if status:
+            raise ScanFailed(f"the reading process ended with status {status}: {last or 'no message'}")
+        raise ScanFailed(f"not an encoded scan, {len(head)} bytes: {last or 'no message'}")
+
+    def end(self) -> None:
+        """End the process, if there is one. To be called by the thread that asks."""
+        child, self._child, self._asked = self._child, None, False
+        if child is not None:
+            child.kill()
+            child.communicate()
+
+    def stop(self) -> None:
+        """Have an open question fail at once, and every later one."""
+        self._stopped = True
+        child = self._child
+        if child is not None:
+            child.kill()
+
+
+def _take(pipe: IO[bytes], size: int, deadline: float) -> bytes:
+    """That many bytes, or fewer at the end of the pipe. Raises TimeoutError."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    parts: list[bytes] = []
+    while size > 0:
+        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+            raise TimeoutError
+        part = os.read(pipe.fileno(), min(size, _PART))
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def begin(directories: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """Start the process. Raises OSError."""
+    command = [sys.executable, "-m", "nri_cdi.cdi.reading", *directories]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603  # our own module

@@ -1,0 +1,45 @@
+"""A runner for a plugin that the runtime starts itself (NRI's pre-installed plugins, /opt/nri/plugins).
+
+The runtime hands a connected socket over, in place of a path to connect to, and starts another process when it wants one. So when the connection is
+lost there is nothing left to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from .shell import SEND_TIMEOUT, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .plugin import Plugin
+    from .shell import _Connection
+
+LOG = logging.getLogger("nri_cdi.nri")
+
+
+class InheritedRunner(Runner):
+    """A `Runner` on a connection that is there already; `run` returns when it is lost."""
+
+    def __init__(
+        self, plugin: Plugin, sock: socket.socket, name: str, index: str, *, fatal: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(plugin, "", name, index, fatal=fatal)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)
+        self._sock = sock
+
+    def _open(self) -> socket.socket:
+        return self._sock
+
+    def _lost(self, connection: _Connection, error: Exception) -> None:
+        asked = self._stopping.is_set()
+        self._stopping.set()
+        super()._lost(connection, error)
+        if not asked:
+            LOG.info(
+                "the runtime that started us is gone, or has thrown us out: %s; ending",
+                error or "it closed the connection",
+            )
