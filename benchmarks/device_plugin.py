@@ -92,7 +92,6 @@ def run(count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="ndp-") as name:
         root = pathlib.Path(name)
         lay_out(root, count)
-        node = root / "dev/mock/device_7"
         with FakeKubelet(root / "kubelet/device-plugins") as kubelet, plugin(root) as process:
 
             def allocatable(expected: int) -> None:
@@ -101,7 +100,8 @@ def run(count: int) -> dict[str, float]:
             numbers = {"first list after the process's start": timed(lambda: allocatable(count))}
             numbers["memory with the first list"] = memory(process, "VmRSS")
             updates, spent = [], processor(process)
-            for _ in range(UPDATES):
+            for number in range(UPDATES):  # another one each time: one that came and went would have to prove itself
+                node = root / f"dev/mock/device_{number}"
                 node.unlink()
                 updates.append(timed(lambda: allocatable(count - 1)))
                 os.mkfifo(node)

@@ -111,12 +111,16 @@ def introduce(scene: Scene) -> None:
 def first_scene(scene: Scene) -> None:
     """Pods of 4, 3 and 2 of 8 devices. Raises NotSo at the first thing that is not as promised."""
     cluster, equipped = scene.cluster, scene.equipped
+    print(
+        "Devices by CDI on a real Kubernetes node, whose containerd has its own CDI off. Nothing is a stand-in but the devices."
+    )
     title("The node")
     introduce(scene)
     equipped.start(*HALVES)
     for half in HALVES:
         say("nri-cdi", f"nri-cdi {half}   (process {equipped.agents[half].pid})")
-    say("node", f"{mock.KIND}: capacity and allocatable {cluster.resource(mock.KIND)}")
+    capacity, allocatable = cluster.resource(mock.KIND)
+    say("node", f"{mock.KIND}: {capacity}, {allocatable} of them allocatable")
 
     title("Pods ask for 4, 3 and 2 of 8 devices")
     cluster.apply(asking("four", mock.KIND, 4), asking("three", mock.KIND, 3))

@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 RECORD: Final = CHECKOUT / "docs" / "data" / "refusals.json"
 
 
-def measured(series: str, layers: Sequence[str]) -> tuple[dict[str, str], list[Row]]:
-    """The versions of a cluster with containerd `series`, and the rows of these layers on it."""
+def measure(series: str, layers: Sequence[str], output: Path) -> None:
+    """Measure these layers on a cluster with containerd `series`, and write each to the record as soon as it is known."""
     with Cluster(series) as cluster:
         info = cluster.kubelet.node()["status"]["nodeInfo"]
-        versions = {"kubelet": info["kubeletVersion"], "containerd": info["containerRuntimeVersion"]}
+        versions = {series: {"kubelet": info["kubeletVersion"], "containerd": info["containerRuntimeVersion"]}}
         stage = Stage(Equipped(cluster, len(CASES) + 1))
-        rows = []
         for name in layers:
             started = time.monotonic()
-            found = play(stage, LAYERS[name], CASES)
-            rows += found
-            recovered = sum(row.recovers for row in found)
+            rows = play(stage, LAYERS[name], CASES)
+            old = json.loads(output.read_text()) if output.exists() else {}
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps(merged(old, versions, rows), indent=2) + "\n")
+            recovered = sum(row.recovers for row in rows)
             print(
-                f"{series}  {name:<24} {len(found)} refused, {recovered} of them run again by themselves   "
+                f"{series}  {name:<24} {len(rows)} refused, {recovered} of them run again by themselves   "
                 f"({time.monotonic() - started:.0f} s)",
                 flush=True,
             )
-    return versions, rows
 
 
 def merged(old: dict[str, Any], versions: dict[str, dict[str, str]], rows: Sequence[Row]) -> dict[str, Any]:
@@ -76,18 +76,12 @@ def main() -> int:
         "--output", type=Path, default=RECORD, metavar="FILE", help="(default: docs/data/refusals.json)"
     )
     arguments = parser.parse_args()
-    versions, rows = {}, []
     try:
         for series in arguments.runtime or ("1.7", "2.1"):
-            versions[series], found = measured(series, arguments.layer or tuple(LAYERS))
-            rows += found
+            measure(series, arguments.layer or tuple(LAYERS), arguments.output)
     except LabError as error:
         print(f"refusals: {error}", file=sys.stderr)
         return 3
-    old = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(merged(old, versions, rows), indent=2) + "\n")
-    print(f"written: {arguments.output}")
     return 0
 
 

@@ -6,13 +6,14 @@ half, over the local socket or, in one process, directly.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
 import pathlib
 import signal
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi.host.specs import Specs
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from nri_cdi.inject import Stance
     from nri_cdi.kubelet.service import KubeletHalf
     from nri_cdi.nri import Plugin, Runner
     from nri_cdi.settings import Settings
@@ -61,7 +63,7 @@ class NriHalf:
 
         self._settings = settings
         self._slots = Slots(settings.run_dir, settings.nri_socket)
-        self._plugin = InjectPlugin(specs.current, HostRoot(settings.host_root), settings.annotation_prefix)
+        self._plugin = InjectPlugin(specs.current, HostRoot(settings.host_root), _stance(settings))
         self._runner = _runner(settings, self._plugin, inherited)
         self._ended = ended
         self._stopping = threading.Event()
@@ -127,13 +129,47 @@ class NriHalf:
 
 def _runner(settings: Settings, plugin: Plugin, inherited: socket.socket | None) -> Runner:
     from nri_cdi.nri import Runner  # noqa: PLC0415  # as above
+    from nri_cdi.nri.api import FailurePolicy  # noqa: PLC0415
 
     name, index = settings.plugin_name, settings.plugin_index
+    terms: dict[str, Any] = {
+        "fatal": fatal,
+        "last_resort": _last_resort,
+        "deadline": settings.deadline,
+        "failure_policy": FailurePolicy(fail_request=settings.strict_link),
+    }
     if inherited is None:
-        return Runner(plugin, settings.nri_socket, name, index, fatal=fatal)
+        return Runner(plugin, settings.nri_socket, name, index, **terms)
     from nri_cdi.nri.inherited import InheritedRunner  # noqa: PLC0415
 
-    return InheritedRunner(plugin, inherited, name, index, fatal=fatal)
+    return InheritedRunner(plugin, inherited, name, index, **terms)
+
+
+def _stance(settings: Settings) -> Stance:
+    from nri_cdi.inject import Policy, Stance  # noqa: PLC0415  # as above
+
+    return Stance(
+        prefix=settings.annotation_prefix,
+        deadline=settings.deadline,
+        start_gate=settings.start_gate,
+        strict_link=settings.strict_link,
+        observe=settings.mode == "observe",
+        foreign_keys=settings.foreign_keys == "inject",
+        trust_pod=settings.trust_pod_annotations,
+        policy=Policy(settings.allow_kind, settings.allow_namespace, settings.allow_hook, settings.allow_mount),
+    )
+
+
+def _last_resort(seconds: float | None) -> None:
+    """End the process after so many seconds, from a thread of C that does not need the interpreter's lock; None: do not.
+
+    A C extension that hangs with that lock held stops every thread of ours. The connection's end then lets the runtime go on with the other slot; without
+    one the guard keeps the container from starting. What every thread was at is written to stderr.
+    """
+    if seconds is None:
+        faulthandler.cancel_dump_traceback_later()
+    else:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
 
 
 def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socket | None = None) -> int:
@@ -214,7 +250,7 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
         kinds=resource_names(settings.resource),
         kubelet_dir=pathlib.Path(settings.kubelet_dir),
         prefix=settings.annotation_prefix,
-        guard=settings.guard,
+        guard=settings.guard and settings.mode == "enforce",
         registry=settings.registration == "plugins-registry",
         preference=Preference(settings.preferred),
         rules=Rules(settings.include, settings.exclude, settings.prefer, settings.shared_node),
@@ -223,7 +259,12 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
     )
     slots = Slots(settings.run_dir, settings.nri_socket)
     node = Node(HostRoot(settings.host_root), Sysfs(settings.host_root), settings.host_root)
-    ready = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
+    asked = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
+    holds = settings.pre_start and settings.mode == "enforce"
+
+    def ready(names: tuple[str, ...]) -> str | None:
+        return asked(names) if holds or not names else None  # without names: how the NRI half itself is
+
     try:
         return KubeletHalf(config, node, ready=ready, fatal=fatal)
     except CannotServe as error:  # a name or a directory too long for a socket

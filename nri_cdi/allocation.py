@@ -93,6 +93,11 @@ def guards_another_version(destination: str) -> bool:
     return is_of_another_version(destination, f"{GUARD_ROOT}/")
 
 
+def is_mark(key: str) -> bool:
+    """Whether an annotation key is a mark of ours, of any version: no CDI key, also where MARK_DOMAIN itself is the CDI prefix."""
+    return key.startswith(f"{MARK_DOMAIN}mark.v")
+
+
 def mark_key(name: str) -> str:
     """The annotation key of the mark that CreateContainer leaves for the allocation with key name `name`."""
     return f"{MARK_DOMAIN}mark.v1_{allocation_id(name)}"

@@ -78,6 +78,59 @@ class Settings:
     )
     """On: without it a container starts without its devices when nobody of us is there."""
 
+    deadline: float = _setting(
+        0.0,
+        "SECONDS",
+        "after how long we refuse in place of a decision that does not come; 0: half of the runtime's own time",
+    )
+    """Half: well under the time (2 s) after which the runtime would create the container without its devices."""
+
+    pre_start: bool = _setting(
+        True,  # noqa: FBT003  # a default
+        "on|off",
+        "whether no container is created while the NRI half is away or would refuse it (PreStartContainer)",
+    )
+    """On: the kubelet shows the reason and tries again, before anything of the container exists."""
+
+    start_gate: bool = _setting(
+        True,  # noqa: FBT003  # a default
+        "on|off",
+        "whether a container that is about to start must have all that was promised at its creation",
+    )
+    """On: it catches containers that were created while we were away, and plugins that take something away again."""
+
+    strict_link: bool = _setting(
+        False,  # noqa: FBT003  # a default
+        "on|off",
+        "whether the runtime is asked to refuse every container during which we fail (containerd 2.2 and newer)",
+    )
+    """Off: it holds for containers without devices too, which we never want to be in the way of."""
+
+    mode: str = _setting("enforce", "MODE", "enforce, or observe: decide and log, change nothing, set no guards")
+    foreign_keys: str = _setting(
+        "inject", "HOW", "what to do with CDI keys that other device plugins wrote: inject them, or ignore them"
+    )
+    """Inject: as the runtime's own CDI would."""
+
+    trust_pod_annotations: bool = _setting(
+        False,  # noqa: FBT003  # a default
+        "on|off",
+        "whether CDI keys that stand on the pod, where its author can write them, are believed; allocation keys never are",
+    )
+    allow_kind: tuple[str, ...] = _setting(
+        (), "PATTERN", "a shell pattern of CDI kinds: others are refused; without it all are allowed"
+    )
+    allow_namespace: tuple[str, ...] = _setting(
+        (), "PATTERN", "a shell pattern of namespaces whose pods may have CDI devices; without it all may"
+    )
+    allow_hook: tuple[str, ...] = _setting(
+        (), "PATH", "a hook program, or a directory of them, that CDI devices may bring; without it all are allowed"
+    )
+    allow_mount: tuple[str, ...] = _setting(
+        (), "PATH", "a host path that CDI devices may mount, with all below it; without it all are allowed"
+    )
+    """The four lists: a CDI spec can run programs as root on the node; not everybody who writes one is to be trusted with that."""
+
     http: str = _setting("", "ADDR", "where /healthz, /readyz and /metrics are, such as :9810; nowhere without it")
     """Off: outside a cluster nobody asks. In a pod each container has a port of its own."""
 
@@ -236,6 +289,13 @@ _RULES: Final = {
         rf"{_KIND.pattern}(=\S+)?",
         "CDI kinds, such as device.example.com/gpu, or kinds with a resource name, such as Vendor.com/gpu=vendor.com/gpu",
     ),
+    "deadline": (_SECONDS, "seconds, such as 0.8, or 0"),
+    "mode": (r"enforce|observe", "enforce or observe"),
+    "foreign-keys": (r"inject|ignore", "inject or ignore"),
+    "allow-kind": (r"[^\s,]+", "CDI kinds or patterns of them, such as vendor.com/*"),
+    "allow-namespace": (r"[^\s,/]+", "namespaces or patterns of them, such as team-*"),
+    "allow-hook": (r"/.*", "absolute paths"),
+    "allow-mount": (r"/.*", "absolute paths"),
     "registration": (r"kubelet\.sock|plugins-registry", "kubelet.sock or plugins-registry"),
     "preferred": (r"packed|spread|in-order", "packed, spread or in-order"),
     "include": (_PATTERN, _PATTERN_EXPECTED),

@@ -1,6 +1,6 @@
 """The endurance of the connection: the runtime is restarted and killed again and again, and each time its very first container with a key must be injected.
 
-The container is asked for in a pod that lives through it all, as often as it takes until the runtime accepts the call: no sooner can anybody ask.
+The container is asked for in a pod that lives through it all, in the moment in which the runtime says that it is ready: no kubelet asks sooner.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import grpc
 from lab.agent import Agent
 from lab.config import native_cdi_always
 from lab.cri import CriError
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
     from lab.pods import Container, Pod
 
 _AWAY: Final = 30.0  # seconds that the runtime may take to come back
-_STARTED: Final = (
-    10  # one container in so many is started and looked at from all sides, the others are read from their OCI spec
-)
+_POLL: Final = 0.002  # seconds between two questions whether it is ready
+_LOG: Final = 2000
+_STARTED: Final = 10
+"""One container in so many is started and looked at from all sides; the others are read from their OCI spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +63,17 @@ def run(series: str, restarts: int) -> Result:
 
 def _first(scene: load.Scene, pod: Pod, order: world.Order, number: int) -> str:
     """Start the runtime and create its first container. Returns what is wrong with it, or nothing."""
-    scene.node.spawn_daemon()
+    node = scene.node
+    daemon = node.spawn_daemon()
     end = time.monotonic() + _AWAY
-    name = f"first-{number}"
-    container = None
-    while container is None:
-        try:
-            container = pod.container(name, extra=order.config)
-        except CriError as error:
-            if error.code is not grpc.StatusCode.UNAVAILABLE:
-                return str(error)
-            if time.monotonic() > end:
-                raise LabError(f"containerd {scene.node.series} did not come back within {_AWAY:g} s") from None
-            time.sleep(0.002)
+    while not node.ready():
+        if daemon.poll() is not None or time.monotonic() > end:
+            raise LabError(f"containerd {node.series} did not come back: {daemon}, log: {node.log()[-_LOG:]}")
+        time.sleep(_POLL)
+    try:
+        container = pod.container(f"first-{number}", extra=order.config)
+    except CriError as error:
+        return str(error)
     problems = judge.wrong_spec(comparable(container), scene.baselines["plain"], order.wanted)
     if not problems and number % _STARTED == 0:
         problems = _looked_at(scene, container, order)

@@ -49,6 +49,15 @@ class Load:
             raise self._failed
         self._cluster.delete(*self._pods)
 
+    def wait_more(self, what: str, kind: str | None = None) -> None:
+        """Return when one more pod has ended, in any way or as `kind` says. Raises LabError, naming `what`, after 90 s."""
+
+        def count() -> int:
+            return self.outcome.total() if kind is None else self.outcome[kind]
+
+        before = count()
+        wait_until(lambda: count() > before, 90, f"one more pod under load to end after {what}", 0.2)
+
     def _run(self) -> None:
         try:
             open_pods: set[str] = set()

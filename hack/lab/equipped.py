@@ -92,6 +92,12 @@ class Equipped:
 
     def start(self, *commands: str) -> None:
         """Start these commands (`run`, or `HALVES`) where they do not run yet; returns when pods with devices can come."""
+        self.begin(*commands)
+        if any(command != "nri" for command in commands):
+            self.cluster.wait_allocatable(mock.KIND, self.count)
+
+    def begin(self, *commands: str) -> None:
+        """The same, but returns when they say that they work; the scheduler hears of it later."""
         for command in commands:
             agent = self.agents.get(command)
             if agent is None or agent.program.poll() is not None:
@@ -101,8 +107,6 @@ class Equipped:
                 self.agents[command].wait_ready()
             if command != "nri":
                 self.agents[command].wait_log(REGISTERED)
-        if any(command != "nri" for command in commands):
-            self.cluster.wait_allocatable(mock.KIND, self.count)
 
     def stop(self, *commands: str) -> None:
         """Stop these commands, or all, as the end of their pod would."""

@@ -98,13 +98,17 @@ class Node:
         def ready() -> bool:
             if daemon.poll() is not None:
                 raise LabError(f"containerd {self.series} ended with {daemon.poll()}:\n{self.log()[-_TAIL:]}")
-            try:
-                conditions = self.cri.status(timeout=2).status.conditions
-            except CriError:
-                return False
-            return any(condition.type == "RuntimeReady" and condition.status for condition in conditions)
+            return self.ready()
 
         wait_until(ready, 30, f"the CRI of containerd {self.series}")
+
+    def ready(self) -> bool:
+        """Whether its CRI says that it is ready, as the kubelet asks it."""
+        try:
+            conditions = self.cri.status(timeout=2).status.conditions
+        except CriError:
+            return False
+        return any(condition.type == "RuntimeReady" and condition.status for condition in conditions)
 
     def spawn_daemon(self) -> Program:
         """Start the containerd process and do not wait for anything."""

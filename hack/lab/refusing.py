@@ -73,7 +73,7 @@ class Row:
     state: str
     """waiting or terminated, of the container."""
     reason: str
-    """The reason in that state; a container that is in its crash back-off has CrashLoopBackOff there, see `event`."""
+    """The reason in that state. Between the tries of a container in its crash back-off CrashLoopBackOff stands there, and in `status`."""
     event: str
     """The reason of the event."""
     message: str
@@ -146,7 +146,7 @@ def _kill_nri(stage: Stage) -> None:
 
 
 def _start_nri(stage: Stage) -> None:
-    stage.equipped.start("nri")
+    stage.equipped.begin("nri")
 
 
 def _kill_all(stage: Stage) -> None:
@@ -154,7 +154,7 @@ def _kill_all(stage: Stage) -> None:
 
 
 def _start_all(stage: Stage) -> None:
-    stage.equipped.start(*HALVES)
+    stage.equipped.begin(*HALVES)
 
 
 def _remove_spec(stage: Stage) -> None:
@@ -162,6 +162,9 @@ def _remove_spec(stage: Stage) -> None:
 
 
 def _remove_nodes(stage: Stage) -> None:
+    """A spec that leaves the numbers of its nodes to the host, where the nodes are not."""
+    bare = re.sub(r"\n *(type|major|minor): .*", "", mock.spec(stage.equipped.count))
+    stage.cluster.path(SPEC).write_text(bare)
     for number in range(stage.equipped.count):
         stage.cluster.path(f"/dev/mock/device_{number}").unlink()
 
@@ -199,7 +202,12 @@ LAYERS: Final = {
             _start_all,
         ),
         Layer("prestart-name-unresolved", "the CDI spec of the devices is gone", _remove_spec, _furnish),
-        Layer("prestart-node-missing", "the device nodes are gone from the host", _remove_nodes, _furnish),
+        Layer(
+            "prestart-node-missing",
+            "the device nodes, whose numbers are not in the CDI spec, are gone from the host",
+            _remove_nodes,
+            _furnish,
+        ),
         Layer(
             "create-name-unresolved",
             "the CDI spec goes after PreStartContainer has looked",
@@ -309,23 +317,28 @@ def _wait_refused(cluster: Cluster, case: Case, since: int) -> Event:
     return refusal()[0]
 
 
+_SAYS_NOTHING: Final = frozenset({"", "PodInitializing", "ContainerCreating", "Completed", "CrashLoopBackOff"})
+"""Reasons that stand in a container's state before, between and after the tries."""
+
+
 def _look(cluster: Cluster, case: Case, event: Event) -> tuple[str, str, str, str, str, str]:
     """What a user sees: status, phase, state, reason, and the reason and text of the event, which `kubectl describe` must show."""
 
     def told(status: PodStatus) -> bool:
         one = status.containers.get("c")
-        return (
-            one is not None
-            and one.state != "running"
-            and (one.reason not in {"", "PodInitializing", "ContainerCreating", "Completed"})
-        )
+        return one is not None and one.state != "running" and one.reason not in _SAYS_NOTHING
 
-    status = cluster.wait(case.pod, told, "to say why", _REFUSED)
     text = " ".join(event.message.split())
     if text not in " ".join(cluster.describe(case.pod).split()):
         raise LabError(f"kubectl describe pod {case.pod} does not show the event {event.message!r}")
-    shown, one = cluster.shown(case.pod)[1], status.containers["c"]
-    return shown, status.phase, one.state, one.reason, event.reason, plain(event.message)
+    end = time.monotonic() + _REFUSED
+    while True:
+        status = cluster.wait(case.pod, told, "to say why", _REFUSED)
+        shown = cluster.shown(case.pod)[1]
+        # the status changes with each try: both must be of the same moment
+        if cluster.status(case.pod) == status or time.monotonic() > end:
+            one = status.containers["c"]
+            return shown, status.phase, one.state, one.reason, event.reason, plain(event.message)
 
 
 def _recoveries(cluster: Cluster, cases: tuple[Case, ...]) -> dict[Case, tuple[bool, float | None]]:

@@ -93,10 +93,13 @@ class Specs:
 
     def run(self) -> None:
         """Keep the snapshot current until `stop`."""
-        while not self._stopping.is_set():
-            if self._dirty:
-                self._refresh()
-            self._wait()
+        try:
+            while not self._stopping.is_set():
+                if self._dirty:
+                    self._refresh()
+                self._wait()
+        finally:
+            self._reader.end()
 
     def stop(self) -> None:
         """End `run`, within two tenths of a second. To be called once."""

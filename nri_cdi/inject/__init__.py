@@ -3,6 +3,7 @@
 From the bottom to the top: concern, refusals, request, runtime | keys, promise | marks, expressible | decision, gate | adjustment | plugin.
 """
 
-from .plugin import InjectPlugin
+from .plugin import InjectPlugin, Stance
+from .policy import Policy
 
-__all__ = ["InjectPlugin"]
+__all__ = ["InjectPlugin", "Policy", "Stance"]

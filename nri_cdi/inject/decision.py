@@ -19,6 +19,8 @@ from nri_cdi.host.root import Presence
 
 from .expressible import check
 from .marks import mark
+from .policy import ALLOW_ALL
+from .policy import check as allowed
 from .promise import READ_WRITE, Promise, PromisedNode, promise
 from .refusals import Reason, Refusal
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from nri_cdi.host.root import HostRoot
 
     from .keys import Keys
+    from .policy import Policy
     from .refusals import Subject
     from .request import Hook, Mount, Node, Shown
     from .runtime import Capabilities
@@ -51,11 +54,19 @@ class Decision:
         return self.missing.is_empty and not self.marks and not self.guards
 
 
-def decide(container: Shown, carried: Keys, snapshot: Snapshot, host: HostRoot, runtime: Capabilities) -> Decision:
+def decide(
+    container: Shown,
+    carried: Keys,
+    snapshot: Snapshot,
+    host: HostRoot,
+    runtime: Capabilities,
+    policy: Policy = ALLOW_ALL,
+) -> Decision:
     """The decision over a container that is being created and carries these keys. Raises Refusal."""
     edits = resolve(carried.names, snapshot, container.subject)
     filled = tuple(fill_from(host, node, container.subject) for node in edits.device_nodes)
     promised = _respelled(promise(edits, filled, container.uid, container.gid), container)
+    allowed(policy, carried.names, promised, container.subject)
     marks = _marks(carried, promised, snapshot, container)
     modes = frozenset(node.path for node in edits.device_nodes if node.file_mode is not None)
     missing = _missing(promised, container, modes, before_us=bool(carried.own) and not marks)

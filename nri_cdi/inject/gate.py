@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nri_cdi.allocation import mark_key, own_key_name
 
+from .keys import check_not_smuggled
 from .marks import broken
 from .refusals import Reason, Refusal
 
@@ -25,6 +26,7 @@ def check_start(container: Shown, prefix: str) -> None:
         name = own_key_name(key, prefix)
         if name is None:
             continue
+        check_not_smuggled(container, key, name)
         mark = container.annotations.get(mark_key(name))
         subject = replace(container.subject, devices=tuple(container.annotations[key].split(",")))
         if mark is None:

@@ -10,7 +10,9 @@ from nri_cdi.allocation import (
     GUARD_SOURCE,
     guarded_key_name,
     guards_another_version,
+    is_mark,
     is_of_another_version,
+    mark_key,
     own_key_name,
 )
 from nri_cdi.cdi import AnnotationError
@@ -41,26 +43,23 @@ class Keys:
         return tuple(dict.fromkeys(name for names in groups for name in names))
 
 
-def keys(container: Shown, prefix: str) -> Keys:
-    """The keys of a container, in sorted order.
+def keys(container: Shown, prefix: str, *, foreign_too: bool = True, trust_pod: bool = False) -> Keys:
+    """The keys of a container, in sorted order; foreign ones only with `foreign_too`.
 
     Raises Refusal for a value that is no list of names, for an allocation key that stands on the pod too (the kubelet writes
     them on containers only: a person copied it), for a guard whose key did not arrive, and for keys and guards of a format that only a
     newer release knows: what they promise cannot be kept, and lifting our guard would lift theirs. A foreign key that stands on the pod
-    too is not believed and left out, as the runtime's own CDI does.
+    too is not believed and left out, as the runtime's own CDI does, unless `trust_pod`.
     """
     own, foreign = {}, {}
-    for key in sorted(key for key in container.annotations if key.startswith(prefix)):
+    for key in sorted(key for key in container.annotations if key.startswith(prefix) and not is_mark(key)):
         name = own_key_name(key, prefix)
         ours = name is not None or is_of_another_version(key, prefix)
-        if key in container.pod_annotations:
-            if ours:
-                raise Refusal(
-                    Reason.SMUGGLED_KEY,
-                    _with(container, key),
-                    f"the annotation {key} stands on the pod as well, where only a person can have put it",
-                    "remove it from the pod",
-                )
+        if ours:
+            check_not_smuggled(container, key, name)
+        elif key in container.pod_annotations and not trust_pod:
+            continue
+        if not ours and not foreign_too:
             continue
         if ours and name is None:
             raise _unknown(_with(container, key), f"the annotation {key}")
@@ -77,9 +76,24 @@ def keys(container: Shown, prefix: str) -> Keys:
     return Keys(own, foreign, _guards(container, own))
 
 
+def check_not_smuggled(container: Shown, key: str, name: str | None) -> None:
+    """Raises Refusal if an allocation key, or the mark of the allocation with key name `name`, stands on the pod as well.
+
+    Only the kubelet writes the one and only we the other, and both on containers: a person copied it to the pod.
+    """
+    for written in (key, *([mark_key(name)] if name else [])):
+        if written in container.pod_annotations:
+            raise Refusal(
+                Reason.SMUGGLED_KEY,
+                _with(container, key),
+                f"the annotation {written} stands on the pod as well, where only a person can have put it",
+                "remove it from the pod",
+            )
+
+
 def named(annotations: Mapping[str, str], prefix: str) -> tuple[str, ...]:
     """The names in all keys as they stand, unchecked: for texts."""
-    values = (value for key, value in sorted(annotations.items()) if key.startswith(prefix))
+    values = (value for key, value in sorted(annotations.items()) if key.startswith(prefix) and not is_mark(key))
     return tuple(dict.fromkeys(name for value in values for name in value.split(",") if name))
 
 

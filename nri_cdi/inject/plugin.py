@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
+from nri_cdi.allocation import own_key_name
 from nri_cdi.nri import Event, Plugin, Refused, api
+from nri_cdi.nri.session import OWN_DEADLINE
 
+from .accounts import Accounts
 from .adjustment import adjustment
 from .concern import Concern
 from .decision import decide, fill_from, resolve
 from .gate import check_start
 from .keys import keys, named
+from .policy import ALLOW_ALL, Policy
 from .refusals import TEXT_MAX, Reason, Refusal, Subject, shortened
 from .request import shown, subject_of
 from .runtime import UNKNOWN, capabilities
@@ -29,10 +33,24 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("nri_cdi.inject")
 
 SETTLING: Final = 0.33
-"""Seconds that a container of ours waits for spec files that are changing: a third of our own deadline."""
+"""The part of our own deadline that a container of ours waits for spec files that are changing."""
 
 
 _NOBODY: Final = Subject("", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """How the operator wants it; see the settings of the same names. `observe`: decide and log, change nothing."""
+
+    prefix: str
+    deadline: float = 0.0
+    start_gate: bool = True
+    strict_link: bool = False
+    observe: bool = False
+    foreign_keys: bool = True
+    trust_pod: bool = False
+    policy: Policy = ALLOW_ALL
 
 
 class InjectPlugin(Plugin):
@@ -41,12 +59,17 @@ class InjectPlugin(Plugin):
     `current` gives the snapshot that holds all that happened before now, waiting up to that many seconds, or None.
     """
 
-    events = frozenset({Event.CREATE_CONTAINER, Event.START_CONTAINER})
-
-    def __init__(self, current: Callable[[float], Snapshot | None], host: HostRoot, prefix: str) -> None:
-        self._current, self._host, self._prefix = current, host, prefix
-        self._concern = Concern(prefix)
+    def __init__(self, current: Callable[[float], Snapshot | None], host: HostRoot, stance: Stance) -> None:
+        self._current, self._host, self._stance = current, host, stance
+        self._prefix = stance.prefix
+        self._concern = Concern(stance.prefix)
         self._runtime = UNKNOWN
+        self._settling = SETTLING
+        self._pods: dict[str, api.PodSandbox] = {}  # while Synchronize comes in parts
+        self.accounts = Accounts()
+        # whoever has subscribed to this event and then fails in CreateContainer fails the creation: NRI 0.10 to 0.12.4
+        strict = {Event.VALIDATE_CONTAINER_ADJUSTMENT} if stance.strict_link else set()
+        self.events = frozenset({Event.CREATE_CONTAINER, Event.START_CONTAINER, *strict})
 
     def concerns(self, event: Event, payload: bytes, *, state_change: bool) -> bool:  # noqa: ARG002  # the same for all
         """Whether the container is any business of ours: see `concern`."""
@@ -55,6 +78,24 @@ class InjectPlugin(Plugin):
     def configure(self, runtime: Runtime) -> None:
         """Note what the runtime can do."""
         self._runtime = capabilities(runtime)
+        deadline = self._stance.deadline or (runtime.request_timeout or 2.0) * OWN_DEADLINE
+        self._settling = deadline * SETTLING
+
+    def synchronize(
+        self, pods: Sequence[api.PodSandbox], containers: Sequence[api.Container], *, more: bool
+    ) -> Sequence[api.ContainerUpdate]:
+        """Fill the accounts from what runs already, and report containers with an allocation that was not injected."""
+        self._pods |= {pod.id: pod for pod in pods}
+        for container in containers:
+            if container.state != api.CONTAINER_STOPPED and any(
+                own_key_name(k, self._prefix) for k in container.annotations
+            ):
+                pod = self._pods.get(container.pod_sandbox_id, api.PodSandbox())
+                if fault := self.accounts.found(shown(pod, container), self._prefix):
+                    LOG.warning("found without its devices: %s", fault)
+        if not more:
+            self._pods = {}
+        return ()
 
     def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
         """Inject the devices that the container's annotations name, or refuse it.
@@ -62,16 +103,22 @@ class InjectPlugin(Plugin):
         Raises Refused, whatever is the matter, a bug of ours too.
         """
         try:
-            return self._create(request)
+            response = self._create(request)
         except Refusal as refusal:
+            if self._stance.observe:
+                LOG.warning("observed: would be refused: %s (%s)", refusal, refusal.reason)
+                return None
             raise _refused(refusal) from refusal
         except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, or the container would pass
             bug = self._internal(request.pod, request.container, error)
+            if self._stance.observe:
+                return None
             raise _refused(bug) from bug
+        return None if self._stance.observe else response
 
     def state_change(self, event: Event, pod: api.PodSandbox, container: api.Container) -> None:
         """The start gate. Raises Refused as `create_container` does."""
-        if event is not Event.START_CONTAINER:
+        if event is not Event.START_CONTAINER or not self._stance.start_gate or self._stance.observe:
             return
         try:
             check_start(shown(pod, container), self._prefix)
@@ -81,8 +128,10 @@ class InjectPlugin(Plugin):
             bug = self._internal(pod, container, error)
             raise _refused(bug) from bug
 
-    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused:  # noqa: ARG002  # the same for all
+    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused | None:  # noqa: ARG002  # the same for all
         """The refusal of a container whose decision did not come in time. Does not raise, whatever the payload is."""
+        if self._stance.observe:
+            return None
         refusal = Refusal(
             Reason.OVERDUE,
             self._subject(payload, state_change=state_change),
@@ -107,20 +156,29 @@ class InjectPlugin(Plugin):
 
     def _create(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
         container = shown(request.pod, request.container)
-        carried = keys(container, self._prefix)
+        stance = self._stance
+        carried = keys(container, self._prefix, foreign_too=stance.foreign_keys, trust_pod=stance.trust_pod)
         if not carried.names:
             return None
         container = replace(container, subject=replace(container.subject, devices=carried.names))
-        decision = decide(container, carried, self._settled(container.subject), self._host, self._runtime)
+        decision = decide(
+            container, carried, self._settled(container.subject), self._host, self._runtime, stance.policy
+        )
+        self.accounts.injected(container.subject, carried.own)
         if decision.is_empty:
             LOG.debug("%s has %s already", container.subject, ", ".join(decision.names))
             return None
         response = api.CreateContainerResponse(adjust=adjustment(decision, self._runtime))
-        LOG.info("injected %s into %s", ", ".join(decision.names), container.subject)
+        LOG.info(
+            "%s %s into %s",
+            "observed: would inject" if stance.observe else "injected",
+            ", ".join(decision.names),
+            container.subject,
+        )
         return response
 
     def _settled(self, subject: Subject) -> Snapshot:
-        snapshot = self._current(SETTLING)
+        snapshot = self._current(self._settling)
         if snapshot is None:
             raise Refusal(
                 Reason.SPECS_UNSETTLED,

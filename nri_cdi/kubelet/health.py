@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 WAVERING: Final = 10.0
-"""Seconds. A device that breaks so soon after it recovered must then be in order for so long before it counts as recovered; a first
-recovery is told at once."""
+"""Seconds. A device that broke so soon after it recovered, LAPSES times in a row, must be in order for so long before it counts as
+recovered; before that a recovery is told at once."""
+
+LAPSES: Final = 2
+"""A driver that is loaded anew makes and removes its nodes once or twice: that is no wavering yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Health:
     settled_at: float = 0.0
     """Until then it stays healthy."""
     recovered_at: float = float("-inf")
-    wavering: bool = False
+    lapses: int = 0
+    """How often in a row it broke within WAVERING of its recovery."""
     good_since: float | None = None
     """Since when an unhealthy device is in order; None for every other."""
 
@@ -48,14 +52,15 @@ def step(health: Health, reason: str, now: float) -> Health:
     if health.healthy:
         if not reason or now < health.settled_at:
             return health if health.reason == reason else replace(health, reason=reason)
-        return replace(health, healthy=False, reason=reason, wavering=now - health.recovered_at < WAVERING)
+        again = now - health.recovered_at < WAVERING
+        return replace(health, healthy=False, reason=reason, lapses=health.lapses + 1 if again else 0)
     if reason:
         same = health.reason == reason and health.good_since is None
         return health if same else replace(health, reason=reason, good_since=None)
     good_since = now if health.good_since is None else health.good_since
-    if health.wavering and now < good_since + WAVERING:
+    if health.lapses >= LAPSES and now < good_since + WAVERING:
         return replace(health, good_since=good_since)
-    return replace(health, healthy=True, reason="", recovered_at=now, wavering=False, good_since=None)
+    return replace(health, healthy=True, reason="", recovered_at=now, good_since=None)
 
 
 def settle(health: Health, until: float) -> Health:

@@ -61,8 +61,9 @@ def synchronize(plugin: Plugin, request: Request) -> tuple[Sequence[api.Containe
     return _called(lambda: _synchronized(plugin, api.SynchronizeRequest.FromString(request.payload)))
 
 
-def too_late(plugin: Plugin, request: Request) -> Refused:
-    """What to answer for a request that was not decided in time: the plugin's words, if it has any."""
+def too_late(plugin: Plugin, request: Request) -> Refused | None:
+    """What to answer for a request that was not decided in time: the plugin's words; None for an empty success."""
+    refused: Refused | None
     if isinstance(event := request.what, Event):
         try:
             refused = _called(
@@ -122,8 +123,8 @@ def _synchronized(plugin: Plugin, request: api.SynchronizeRequest) -> tuple[Sequ
     return api.SynchronizeResponse(update=updates).update, request.more
 
 
-def _worded(refused: object) -> Refused:
-    if not isinstance(refused, Refused):
+def _worded(refused: object) -> Refused | None:
+    if refused is not None and not isinstance(refused, Refused):
         raise TypeError(f"overdue returned {type(refused).__name__}, not Refused")
     return refused
 

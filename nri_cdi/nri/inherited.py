@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .shell import SEND_TIMEOUT, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .plugin import Plugin
     from .shell import _Connection
 
@@ -22,12 +20,10 @@ LOG = logging.getLogger("nri_cdi.nri")
 
 
 class InheritedRunner(Runner):
-    """A `Runner` on a connection that is there already; `run` returns when it is lost."""
+    """A `Runner` on a connection that is there already; `run` returns when it is lost. `terms` are the keyword arguments of `Runner`."""
 
-    def __init__(
-        self, plugin: Plugin, sock: socket.socket, name: str, index: str, *, fatal: Callable[[str], None] | None = None
-    ) -> None:
-        super().__init__(plugin, "", name, index, fatal=fatal)
+    def __init__(self, plugin: Plugin, sock: socket.socket, name: str, index: str, **terms: Any) -> None:  # noqa: ANN401  # Runner's own
+        super().__init__(plugin, "", name, index, **terms)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)
         self._sock = sock
 
@@ -41,5 +37,5 @@ class InheritedRunner(Runner):
         if not asked:
             LOG.info(
                 "the runtime that started us is gone, or has thrown us out: %s; ending",
-                error or "it closed the connection",
+                str(error) or "it closed the connection",
             )

@@ -92,9 +92,9 @@ class Plugin:
     def state_change(self, event: Event, pod: api.PodSandbox, container: api.Container) -> None:
         """Every other event (START_CONTAINER and so on), whichever form it came in. `container` is empty for a pod's events."""
 
-    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused:  # noqa: ARG002  # for subclasses
+    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused | None:  # noqa: ARG002  # for subclasses
         """What to answer for a request whose handler did not come back in time, or that had to be refused behind such a one.
 
-        It must not wait for what the handler waits for.
+        None: an empty success. It must not wait for what the handler waits for.
         """
         return Refused("the plugin did not decide in time", Code.DEADLINE_EXCEEDED)

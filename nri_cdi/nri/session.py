@@ -110,12 +110,18 @@ class Session:
     """
 
     def __init__(
-        self, name: str, index: str, events: Iterable[Event], *, failure_policy: api.FailurePolicy | None = None
+        self,
+        name: str,
+        index: str,
+        events: Iterable[Event],
+        *,
+        failure_policy: api.FailurePolicy | None = None,
+        deadline: float = 0.0,
     ) -> None:
         self.state = State.NEW
         self.runtime: Runtime | None = None
         self._name, self._index, self._events = name, index, frozenset(events)
-        self._failure_policy = failure_policy
+        self._failure_policy, self._deadline = failure_policy, deadline
         self._link = Link()
         self._out: list[bytes] = []
         self._open: dict[int, Request] = {}
@@ -270,7 +276,7 @@ class Session:
             self._out.append(self._without_decision(call))
             return None
         timeout = call.timeout_nano / 1e9 if call.timeout_nano > 0 else _NO_TIMEOUT
-        deadline = now + timeout * OWN_DEADLINE
+        deadline = now + (self._deadline or timeout * OWN_DEADLINE)
         if isinstance(what, Step):
             self._step_deadline = deadline + REGISTRATION_TIMEOUT
         request = self._open[call.stream] = Request(call.stream, what, call.payload, state_change, deadline)

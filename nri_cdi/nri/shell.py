@@ -80,7 +80,7 @@ class Runner:
     """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours; then `run` returns.
 
     `last_resort` is told after how many seconds the process must end by itself, by means that do not need the interpreter's lock; None: not any
-    more. It is for what no thread of ours can see: a C extension that hangs with the lock held.
+    more. `deadline` is how many seconds the plugin has for a request, 0: half of what the runtime gives. It is for what no thread of ours can see: a C extension that hangs with the lock held.
     """
 
     def __init__(
@@ -93,10 +93,16 @@ class Runner:
         failure_policy: api.FailurePolicy | None = None,
         fatal: Callable[[str], None] | None = None,
         last_resort: Callable[[float | None], None] | None = None,
+        deadline: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plugin, self._path, self._name, self._index = plugin, socket_path, name, index
-        self._failure_policy, self._fatal, self._clock = failure_policy, fatal or LOG.critical, clock
+        self._failure_policy, self._deadline, self._fatal, self._clock = (
+            failure_policy,
+            deadline,
+            fatal or LOG.critical,
+            clock,
+        )
         self._last_resort = last_resort or _no_last_resort
         self._lock = threading.Lock()  # guards sessions, queues, sending, and the four fields below
         self._wake = threading.Condition(self._lock)  # the watchdog waits here
@@ -230,9 +236,10 @@ class Runner:
             return lambda session, now: session.synchronized(stream, updates, more=more, now=now)
         answer = b""
         if dispatch.concerns(plugin, request):
-            if self._hung:
-                raise dispatch.too_late(plugin, request)
-            answer = dispatch.handle(plugin, request)
+            if not self._hung:
+                answer = dispatch.handle(plugin, request)
+            elif (refused := dispatch.too_late(plugin, request)) is not None:
+                raise refused
         return lambda session, _: session.answer(stream, answer)
 
     def _send(self, connection: _Connection) -> None:
@@ -257,7 +264,13 @@ class Runner:
                 self._say(why_not_connected(self._path, error))
                 continue
             self._failed += 1
-            session = Session(self._name, self._index, self._plugin.events, failure_policy=self._failure_policy)
+            session = Session(
+                self._name,
+                self._index,
+                self._plugin.events,
+                failure_policy=self._failure_policy,
+                deadline=self._deadline,
+            )
             self._connection = connection = _Connection(sock, session)
             if self._stopping.is_set():  # `stop` may have looked before there was a connection
                 _shut(connection, socket.SHUT_RD)
@@ -372,7 +385,8 @@ class Runner:
                     RETRY
                 )  # it waits behind one that hung: the fresh thread takes it, and knows whether it concerns us
                 return
-            if connection.session.refuse(request.stream, refused.code, refused.message):
+            session, stream = connection.session, request.stream
+            if session.refuse(stream, refused.code, refused.message) if refused else session.answer(stream, b""):
                 try:
                     self._send(connection)
                 except OSError:  # half a message may have gone

@@ -27,7 +27,7 @@ from nri_cdi.cdi import (
     SpecFile,
 )
 from nri_cdi.host.root import HostRoot, Presence
-from nri_cdi.inject import InjectPlugin
+from nri_cdi.inject import InjectPlugin, Stance
 from nri_cdi.nri import Runtime, Version, api
 
 if TYPE_CHECKING:
@@ -95,9 +95,14 @@ class Host(HostRoot):
         return Presence.PRESENT if path in self.paths or path in self.nodes else Presence.ABSENT
 
 
-def injector(shot: Snapshot | None, nri: Version = NRI_2_2, host: HostRoot | None = None) -> InjectPlugin:
-    """An injection plugin for the prefix `cdi.k8s.io/` that a runtime with this NRI has configured; None: the specs never settle."""
-    plugin = InjectPlugin(lambda _patience: shot, host or Host(), "cdi.k8s.io/")
+STANCE: Final = Stance("cdi.k8s.io/")
+
+
+def injector(
+    shot: Snapshot | None, nri: Version = NRI_2_2, host: HostRoot | None = None, stance: Stance = STANCE
+) -> InjectPlugin:
+    """An injection plugin, by default for the prefix `cdi.k8s.io/`, that a runtime with this NRI has configured; None: the specs never settle."""
+    plugin = InjectPlugin(lambda _patience: shot, host or Host(), stance)
     plugin.configure(Runtime("containerd", "2.x", nri, 2.0, ""))
     return plugin
 

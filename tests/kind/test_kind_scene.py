@@ -58,8 +58,7 @@ def test_no_pod_runs_without_its_device_while_the_daemonset_is_rolled(cluster: K
     with Load(cluster, "roll") as load:
         release.kubectl("rollout", "restart", "daemonset/nri-cdi")
         release.kubectl("rollout", "status", "daemonset/nri-cdi", "--timeout=120s")
-        before = load.outcome["had"]
-        wait_until(lambda: load.outcome["had"] > before, 60, "a pod to run after the roll", 0.2)
+        load.wait_more("the roll", "had")
     assert load.outcome["without"] == 0, load.outcome
     print(load.outcome)  # noqa: T201  # how many were kept from running says how the roll feels
 
@@ -68,11 +67,9 @@ def test_no_pod_runs_without_its_device_while_agent_pods_are_killed(cluster: Kin
     with Load(cluster, "kill") as load:
         for _ in range(3):
             release.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
-            before = load.outcome.total()
-            wait_until(lambda before=before: load.outcome.total() > before, 90, "a pod to end after the kill", 0.2)
+            load.wait_more("the kill")
         release.kubectl("rollout", "status", "daemonset/nri-cdi", "--timeout=120s")
-        before = load.outcome["had"]
-        wait_until(lambda: load.outcome["had"] > before, 60, "a pod to run after the kills", 0.2)
+        load.wait_more("the kills", "had")
     assert load.outcome["without"] == 0, load.outcome
     print(load.outcome)  # noqa: T201  # as above
 
@@ -85,8 +82,7 @@ def test_no_pod_runs_without_its_device_while_containerd_restarts_and_running_on
     with Load(cluster, "restart") as load:
         for _ in range(2):
             cluster.in_node("systemctl restart containerd")
-            done = load.outcome["had"]
-            wait_until(lambda done=done: load.outcome["had"] > done, 90, "a pod to run after the restart", 0.2)
+            load.wait_more("the restart", "had")
     assert load.outcome["without"] == 0, load.outcome
     assert cluster.pod("stays").containers["c"].id == before
     assert right(look(cluster, "stays"), 2)

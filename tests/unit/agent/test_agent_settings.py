@@ -24,6 +24,17 @@ OTHERS = {
     "run-dir": "/r",
     "annotation-prefix": "x.example.com/",
     "guard": "off",
+    "deadline": "0.8",
+    "pre-start": "off",
+    "start-gate": "off",
+    "strict-link": "on",
+    "mode": "observe",
+    "foreign-keys": "ignore",
+    "trust-pod-annotations": "on",
+    "allow-kind": "v.com/*",
+    "allow-namespace": "team-*",
+    "allow-hook": "/usr/bin/hook",
+    "allow-mount": "/opt/vendor",
     "http": "127.0.0.1:9810",
     "registration": "plugins-registry",
     "preferred": "spread",
@@ -51,7 +62,7 @@ def value(settings: Settings, name: str) -> object:
 def as_set(name: str) -> object:
     default = value(Settings(), name)
     if isinstance(default, bool):
-        return False
+        return OTHERS[name] == "on"
     if isinstance(default, float):
         return float(OTHERS[name])
     return (OTHERS[name],) if isinstance(default, tuple) else OTHERS[name]
@@ -175,6 +186,17 @@ WRONG: dict[str, list[str]] = {
     "log-format": ["yaml"],
     "resource": ["gpu", "v.com/", "/gpu", "v/gpu", "v.com/gpu="],
     "guard": ["maybe", ""],
+    "deadline": ["-1", "half"],
+    "pre-start": ["yes please"],
+    "start-gate": ["maybe"],
+    "strict-link": ["maybe"],
+    "mode": ["audit"],
+    "foreign-keys": ["on"],
+    "trust-pod-annotations": ["maybe"],
+    "allow-kind": ["a b"],
+    "allow-namespace": ["a/b"],
+    "allow-hook": ["bin/hook"],
+    "allow-mount": ["opt"],
     "http": ["9810", ":port", "[::1]"],
     "registration": ["both"],
     "preferred": ["best"],

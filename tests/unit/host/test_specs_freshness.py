@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import select
-import select
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -49,5 +48,6 @@ def test_a_spec_that_comes_while_the_agent_starts_is_not_missed(tmp_path: Path) 
     finally:
         specs.stop()
         thread.join()
+        specs._reader.end()
     assert snapshot is not None
     assert list(snapshot.devices) == ["vendor.com/dev=a"]

@@ -14,7 +14,9 @@ from nri_cdi.allocation import (
     mark_key,
     own_key_name,
 )
+from nri_cdi.inject.gate import check_start
 from nri_cdi.inject.keys import keys
+from nri_cdi.inject.refusals import Reason, Refusal
 from nri_cdi.inject.request import shown
 from nri_cdi.nri import Event, api
 from nri_cdi.testing.containers import injector
@@ -106,3 +108,23 @@ def test_the_start_gate_does_not_look_at_keys_that_are_not_of_this_format(key: s
 
 def test_a_key_under_another_prefix_is_nobodys_at_start() -> None:
     injector(None).state_change(Event.START_CONTAINER, api.PodSandbox(), container({f"other.io/{ONE}": "v.com/d=1"}))
+
+
+def test_a_mark_is_no_cdi_key_also_where_its_domain_is_the_prefix() -> None:
+    found = keys(
+        shown(api.PodSandbox(), container({f"nri-cdi.dev/{ONE}": "v.com/d=1", mark_key(ONE): "AAAA BBBB"})),
+        "nri-cdi.dev/",
+    )
+    assert (dict(found.own), dict(found.foreign)) == ({ONE: ("v.com/d=1",)}, {})
+
+
+@pytest.mark.parametrize("written", [f"{PREFIX}{ONE}", mark_key(ONE)])
+def test_neither_an_allocation_key_nor_its_mark_may_stand_on_the_pod(written: str) -> None:
+    seen = shown(
+        api.PodSandbox(annotations={written: "-"}), container({f"{PREFIX}{ONE}": "v.com/d=1", mark_key(ONE): "-"})
+    )
+    with pytest.raises(Refusal, match="stands on the pod") as at_creation:
+        keys(seen, PREFIX)
+    with pytest.raises(Refusal, match="stands on the pod") as at_start:
+        check_start(seen, PREFIX)
+    assert at_creation.value.reason is at_start.value.reason is Reason.SMUGGLED_KEY

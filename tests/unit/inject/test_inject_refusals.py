@@ -251,15 +251,16 @@ def test_a_decision_that_does_not_come_is_a_refusal_that_says_whose(form: str) -
     refused = injector(None).overdue(
         event, FORMS[form].SerializeToString(), state_change=isinstance(FORMS[form], api.StateChangeEvent)
     )
+    assert refused is not None
     complete(refused.message)
     assert NAMES in refused.message
     assert "dead network file system" in refused.message
 
 
 def test_the_refusal_of_an_overdue_request_does_not_raise_over_any_bytes() -> None:
-    assert (
-        injector(None).overdue(Event.CREATE_CONTAINER, b"\xff\x00", state_change=False).message.startswith("nri-cdi: ")
-    )
+    refused = injector(None).overdue(Event.CREATE_CONTAINER, b"\xff\x00", state_change=False)
+    assert refused is not None
+    assert refused.message.startswith("nri-cdi: ")
 
 
 def test_a_refusal_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:

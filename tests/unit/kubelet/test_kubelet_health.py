@@ -43,20 +43,20 @@ def played(health: Health, *looks: tuple[float, str]) -> list[bool]:
         pytest.param(remembered(GONE, 60), [(60, GONE)], [False], id="a node that does not come"),
         pytest.param(
             first(""),
-            [(1, GONE), (2, ""), (3, GONE), (4, ""), (13, ""), (14, "")],
-            [False, True, False, False, False, True],
-            id="a device that breaks soon after it recovered must stay in order",
+            [(1, GONE), (2, ""), (3, GONE), (4, ""), (5, GONE), (6, ""), (15, ""), (16, "")],
+            [False, True, False, True, False, False, False, True],
+            id="a device that breaks again and again after it recovered must stay in order",
         ),
         pytest.param(
             first(""),
-            [(1, GONE), (2, ""), (3, GONE), (4, ""), (13, GONE), (14, ""), (23, ""), (24, "")],
-            [False, True, False, False, False, False, False, True],
+            [(1, GONE), (2, ""), (3, GONE), (4, ""), (5, GONE), (6, ""), (15, GONE), (16, ""), (25, ""), (26, "")],
+            [False, True, False, True, False, False, False, False, False, True],
             id="and its time begins anew when it does not",
         ),
         pytest.param(
             first(""),
-            [(1, GONE), (2, ""), (2 + WAVERING, GONE), (3 + WAVERING, "")],
-            [False, True, False, True],
+            [(1, GONE), (2, ""), (3, GONE), (4, ""), (4 + WAVERING, GONE), (15, ""), (16, GONE), (17, "")],
+            [False, True, False, True, False, True, False, True],
             id="breaking later is no wavering",
         ),
     ],
@@ -95,7 +95,7 @@ def test_a_look_that_finds_nothing_new_is_the_same_value() -> None:
 
 def test_a_device_that_has_to_prove_itself_says_so() -> None:
     health = first("")
-    for now, reason in ((1.0, GONE), (2.0, ""), (3.0, GONE), (4.0, "")):
+    for now, reason in ((1.0, GONE), (2.0, ""), (3.0, GONE), (4.0, ""), (5.0, GONE), (6.0, "")):
         health = step(health, reason, now)
     assert healths.said(health) == f"{GONE}; it is back, and has to stay for 10 s because it came and went before"
 

@@ -191,7 +191,7 @@ class Mistaken(Plugin):
         return ["c1"]  # type: ignore[list-item]  # the mistake
 
     def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused:
-        return None  # type: ignore[return-value]  # the mistake
+        return "late"  # type: ignore[return-value]  # the mistake
 
 
 def test_an_answer_of_the_wrong_kind_is_refused_and_not_sent_as_something_else() -> None:
