@@ -63,6 +63,28 @@ def merged(old: dict[str, Any], versions: dict[str, dict[str, str]], rows: Seque
     }
 
 
+def table(record: dict[str, Any]) -> str:
+    """The record as a Markdown table with a row for each layer, as docs/fail-closed.md has it."""
+    lines = [
+        "| what is the matter | `kubectl get pod` | the event's text | runs by itself once that is over |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, what in record["layers"].items():
+        rows = [row for row in record["rows"] if row["layer"] == name]
+        statuses = dict.fromkeys(row["status"].removeprefix("Init:") for row in rows)
+        texts = dict.fromkeys(row["message"] for row in rows if (row["kind"], row["restart"]) == ("app", "Always"))
+        seconds = [row["seconds"] for row in rows if row["recovers"]]
+        lost = sorted({f"{row['kind']} with restartPolicy {row['restart']}" for row in rows if not row["recovers"]})
+        verdict = f"yes, after {min(seconds):.0f} to {max(seconds):.0f} s"
+        if lost:
+            verdict += f"; not for {', '.join(lost)}: the pod has failed"
+        lines.append(
+            f"| `{name}`: {what} | {', '.join(f'`{status}`' for status in statuses)} | "
+            f"{'<br>'.join(f'`{text}`' for text in texts)} | {verdict} |"
+        )
+    return "\n".join(lines)
+
+
 def _key(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["runtime"], row["layer"], row["kind"], row["restart"]
 
@@ -75,7 +97,11 @@ def main() -> int:
     parser.add_argument(
         "--output", type=Path, default=RECORD, metavar="FILE", help="(default: docs/data/refusals.json)"
     )
+    parser.add_argument("--table", action="store_true", help="measure nothing, print the record as a Markdown table")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table(json.loads(arguments.output.read_text())))
+        return 0
     try:
         for series in arguments.runtime or ("1.7", "2.1"):
             measure(series, arguments.layer or tuple(LAYERS), arguments.output)

@@ -39,7 +39,10 @@ class SpecFaults(threading.Thread):
         while not self._stopping.wait(self._rng.uniform(0.05, 0.6)):
             path, content = self._rng.choice(self._files)
             kind, pause = self._rng.choice(SPEC_KINDS), self._rng.uniform(0.01, 0.25)
-            cut, garbage = self._rng.randrange(len(content)), self._rng.choice(_GARBAGE)
+            # half of a YAML file may be a sound file with less in it, most of all where it ends with a line
+            ends = [at + 1 for at, char in enumerate(content) if char == "\n"]
+            cut = self._rng.choice(ends) if self._rng.random() < 0.7 else self._rng.randrange(len(content))
+            garbage = self._rng.choice(_GARBAGE)
             self._ledger.fault(f"spec {kind}")
             if kind == "tear":
                 self._tear(path, content, cut, pause)

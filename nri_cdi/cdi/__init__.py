@@ -9,7 +9,7 @@ reads and means; docs/cdi.md lists the differences.
     edits = snapshot.resolve(["vendor.com/gpu=0"])       # raises UnresolvedDevices, which says why
     oci = inject(oci, edits, LocalHost())                # a new OCI spec; the old one is untouched
 
-`scan_directories` and `load_spec` parse YAML and load PyYAML when they are first called; everything else is pure and light.
+docs/cdi-library.md has more examples. `scan_directories` and `load_spec` parse YAML and load PyYAML when they are first called; everything else is pure and light.
 """
 
 from collections.abc import Sequence
@@ -81,8 +81,12 @@ __all__ = [
     "minimum_version",
     "parse_qualified_name",
     "plain",
+    "remove_spec",
     "scan_directories",
+    "spec_file_name",
+    "spec_text",
     "validate",
+    "write_spec",
 ]
 
 
@@ -91,6 +95,40 @@ def scan_directories(directories: Sequence[str] = DEFAULT_DIRECTORIES) -> Scan:
     from nri_cdi.cdi import scan  # noqa: PLC0415 - the serving process imports this package and must not load YAML
 
     return scan.scan_directories(directories)
+
+
+def write_spec(spec: Spec, name: str, directories: Sequence[str] = DEFAULT_DIRECTORIES) -> str:
+    """Write a spec file into the last of these directories, whole or not at all; returns its path. Raises InvalidSpec, OSError.
+
+    `spec_file_name` makes the usual name.
+    """
+    from nri_cdi.cdi import write  # noqa: PLC0415 - the serving process writes none
+
+    return write.write_spec(spec, name, directories)
+
+
+def remove_spec(name: str, directories: Sequence[str] = DEFAULT_DIRECTORIES) -> None:
+    """Remove what `write_spec` wrote under this name, if it is there. Raises OSError."""
+    from nri_cdi.cdi import write  # noqa: PLC0415 - as above
+
+    write.remove_spec(name, directories)
+
+
+def spec_file_name(kind: str, transient_id: str = "") -> str:
+    """The usual name of a spec file: `vendor-class`, and behind it `_id` for devices that live as long as something else with that id.
+
+    Raises InvalidName.
+    """
+    from nri_cdi.cdi import write  # noqa: PLC0415 - as above
+
+    return write.spec_file_name(kind, transient_id)
+
+
+def spec_text(spec: Spec, extension: str = ".yaml") -> str:
+    """The content of a spec file with this extension (`.yaml` or `.json`)."""
+    from nri_cdi.cdi import write  # noqa: PLC0415 - as above
+
+    return write.spec_text(spec, extension)
 
 
 def load_spec(data: bytes, path: str = "-") -> Spec:

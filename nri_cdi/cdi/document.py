@@ -7,14 +7,13 @@ them differently from PyYAML. This is the only module that imports yaml.
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 
-from nri_cdi.cdi.scalars import Value, resolve, resolve_plain
+from nri_cdi.cdi.scalars import Value, resolve
 
 # PyYAML without libyaml is slower, and reads the same in every spec file that a person would write. Both have get_event, all that is used.
 _Parser: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -140,23 +139,6 @@ def read(data: bytes) -> Content | None:
     if aliased and root is not None:
         _refuse_excessive_aliasing(root)
     return root
-
-
-def write(plain: object) -> str:
-    """Plain data as YAML in block style, keys in their order; text that any reader of YAML 1.1 would take for something else in quotes."""
-    text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=math.inf)
-    return text
-
-
-class _Dumper(yaml.SafeDumper):
-    """PyYAML's own, except that it quotes what `scalars` (y, 1.10, 0o17) does not read as text."""
-
-
-def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if resolve_plain(text) == text else "'")
-
-
-_Dumper.add_representer(str, _represented)
 
 
 def _compose(data: bytes) -> tuple[Content | None, bool]:

@@ -155,7 +155,12 @@ class Unresolved:
     rejected: tuple[SpecError, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.reason}"
+        return f"{self.name}: {self.explanation}"
+
+    @property
+    def explanation(self) -> str:
+        """All but the name."""
+        text = self.reason
         if self.nearest:
             text += f" (did you mean {' or '.join(self.nearest)}?)"
         if self.rejected:
@@ -183,7 +188,8 @@ class UnresolvedDevices(CDIError):
     searched: tuple[str, ...]
 
     def __str__(self) -> str:
-        reasons = "; ".join(str(detail) for detail in self.details[:_SHOWN_NAMES])
+        one = len(self.details) == 1  # it is named at the start already
+        reasons = "; ".join(detail.explanation if one else str(detail) for detail in self.details[:_SHOWN_NAMES])
         return f"unresolvable CDI devices {', '.join(self.names)}: {reasons} (searched {listed(self.searched) or 'nothing'})"
 
     def to_plain(self) -> dict[str, object]:

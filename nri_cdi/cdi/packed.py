@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from nri_cdi.cdi.look import Identity, Key
 
-FORMAT: Final = 2
-"""The number of this encoding. Both ends are of one release, so another number is a broken installation."""
+HEAD: Final = b"CDI scan 2\n"
+"""What the bytes begin with. Both ends are of one release, so another number is a broken installation; and `marshal` must not see anything else."""
 
 
 class PackedDevices(Sequence[Device]):
@@ -70,8 +70,8 @@ def names_of(spec: Spec) -> Sequence[str]:
 
 def encode(scan: Scan) -> bytes:
     """The scan as bytes (paths that are not UTF-8 survive)."""
-    return marshal.dumps(
-        (FORMAT, [_directory(directory) for directory in scan.directories], [_content(file) for file in scan.files])
+    return HEAD + marshal.dumps(
+        ([_directory(directory) for directory in scan.directories], [_content(file) for file in scan.files])
     )
 
 
@@ -90,7 +90,7 @@ def encode_look(look: Look) -> bytes:
         (file.path, file.priority, file.identity, file.settled, file.content and _content(file.content), file.links)
         for file in look.files
     ]
-    return marshal.dumps((FORMAT, [_directory(directory) for directory in look.directories], look.identities, files))
+    return HEAD + marshal.dumps(([_directory(directory) for directory in look.directories], look.identities, files))
 
 
 def decode_look(data: bytes) -> Look:
@@ -113,7 +113,7 @@ def decode_look(data: bytes) -> Look:
 
 def encode_known(known: Mapping[Key, Identity]) -> bytes:
     """What need not be read again, for the reading process."""
-    return marshal.dumps((FORMAT, dict(known)))
+    return HEAD + marshal.dumps((dict(known),))
 
 
 def decode_known(data: bytes) -> dict[Key, Identity]:
@@ -125,15 +125,17 @@ def decode_known(data: bytes) -> dict[Key, Identity]:
 
 
 def _loaded(data: bytes, parts: int) -> Any:  # noqa: ANN401 - a tuple of that many parts, of any types
+    if not data.startswith(HEAD):
+        raise ValueError(
+            f"not an encoded scan, it begins with {bytes(data[: len(HEAD)])!r}; are the two processes of one release?"
+        )
     try:
-        loaded: object = marshal.loads(data)  # noqa: S302 - our own child wrote it
+        loaded: object = marshal.loads(memoryview(data)[len(HEAD) :])  # noqa: S302 - our own child wrote it
     except (EOFError, ValueError, TypeError) as error:
         raise ValueError(f"not an encoded scan: {error!r}") from error
-    if not isinstance(loaded, tuple) or len(loaded) != parts + 1:
+    if not isinstance(loaded, tuple) or len(loaded) != parts:
         raise ValueError("not an encoded scan")
-    if loaded[0] != FORMAT:
-        raise ValueError(f"scan format {loaded[0]!r}, expected {FORMAT}: the two processes are of different releases")
-    return loaded[1:]
+    return loaded
 
 
 def _directory(directory: SpecDirectory) -> tuple[object, ...]:

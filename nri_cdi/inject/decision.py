@@ -119,7 +119,8 @@ def _respelled(promised: Promise, container: Shown) -> Promise:
     mounts = {}
     for mount in promised.mounts.values():
         destination = spelled.get(clean(mount.destination), mount.destination)
-        mounts[destination] = replace(mount, destination=destination)
+        same = destination == mount.destination
+        mounts[destination] = mount if same else replace(mount, destination=destination)
     return replace(promised, mounts=mounts)
 
 
@@ -150,7 +151,8 @@ def _missing(promised: Promise, container: Shown, modes: frozenset[str], *, befo
 
 def _with_access(item: PromisedNode, container: Shown) -> PromisedNode:
     """The node with what the container may do already, which nobody may take from it: CDI's rules only ever add."""
-    return replace(item, access=item.access | container.access(item.node))
+    access = container.access(item.node)
+    return item if access <= item.access else replace(item, access=item.access | access)
 
 
 def _has(item: PromisedNode, container: Shown, modes: frozenset[str]) -> bool:
@@ -206,7 +208,8 @@ def _marks(carried: Keys, promised: Promise, snapshot: Snapshot, container: Show
     """
     marks = {}
     for name, names in carried.own.items():
-        key, value = mark_key(name), mark(_share(promised, snapshot.resolve(names)))
+        alone = len(carried.own) == 1 and not carried.foreign
+        key, value = mark_key(name), mark(promised if alone else _share(promised, snapshot.resolve(names)))
         there = container.annotations.get(key)
         if there is None:
             marks[key] = value

@@ -32,8 +32,8 @@ def changes(previous: tuple[Resource, ...], present: tuple[Resource, ...]) -> tu
             continue
         healthy = sum(device.healthy for device in resource.devices)
         said.append(Change(f"{resource.name}: {len(resource.devices)} devices, {healthy} healthy"))
-        known = set(old.devices) if old else set()
-        new = [device for device in resource.devices if device.reason and device not in known]
+        known = {device.id: device for device in old.devices} if old else {}
+        new = [device for device in resource.devices if device.reason and device != known.get(device.id)]
         said += [
             Change(f"{resource.name}: unhealthy: {some(ids)}: {reason}", alarming=True)
             for reason, ids in _by_reason(device for device in new if not device.healthy).items()

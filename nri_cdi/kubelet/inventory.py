@@ -76,6 +76,8 @@ class World:
     nodes: Mapping[str, HostNode]
     places: Mapping[str, Place] = field(default_factory=dict)
     """Where the host's nodes sit, by path."""
+    changed: frozenset[str] | None = None
+    """The paths at which something else is seen than in the world before; None: that is not known, or a node has other numbers."""
     away: str = ""
     """Why all devices are unhealthy whatever they are like: the NRI half is away; empty if it is not (see `link`)."""
 
@@ -90,17 +92,22 @@ class Catalog:
     """The files that are not valid."""
     valid: frozenset[str]
     """The files that are."""
-    paths: tuple[str, ...]
+    paths: Mapping[str, tuple[str, ...]]
+    """The host paths to look at, and the names of the devices whose condition depends on each."""
 
     @classmethod
     def of(cls, snapshot: Specs, kinds: Iterable[str]) -> Catalog:
         """The catalog of a snapshot."""
         kinds = frozenset(kinds)
         found = candidates(snapshot, kinds)
-        paths = (path for one in found.values() for path in cls.paths_of(one))
         conflicts = {name: paths for name, paths in snapshot.conflicts.items() if name.partition("=")[0] in kinds}
         valid = frozenset(file.path for file in snapshot.specs)
-        return cls(found, conflicts, tuple(sorted(snapshot.errors)), valid, tuple(dict.fromkeys(paths)))
+        paths: dict[str, list[str]] = {}
+        for one in found.values():
+            for path in dict.fromkeys(cls.paths_of(one)):
+                paths.setdefault(path, []).append(one.name)
+        names = {path: tuple(names) for path, names in paths.items()}
+        return cls(found, conflicts, tuple(sorted(snapshot.errors)), valid, names)
 
     @staticmethod
     def paths_of(one: Candidate) -> tuple[str, ...]:
@@ -123,6 +130,8 @@ class Inventory:
 
     known: Mapping[str, Known] = field(default_factory=dict)
     left_out: Mapping[str, Omission] = field(default_factory=dict)
+    catalog: Catalog | None = None
+    """What it was made from."""
 
 
 def advance(
@@ -134,7 +143,12 @@ def advance(
     patience: Patience,
     now: float,
 ) -> Inventory:
-    """The inventory after a look at the world at time `now`. `kinds` are the configured ones, in order."""
+    """The inventory after a look at the world at time `now`. `kinds` are the configured ones, in order.
+
+    It is `before` itself if nothing is new, and shares with it what stays: a device that changes among ten thousand is little work.
+    """
+    if before.catalog is catalog and world.changed is not None and not _overdue(before, now):
+        return _touched(before, catalog, world, world.changed, patience, now)
     # What a broken spec file named stays what it is while it settles: no other name may take its host device.
     held = {
         name: old.candidate
@@ -161,7 +175,33 @@ def advance(
         said_so = name in chosen.left_out or old.candidate.file in catalog.valid
         known[name] = _absent(old, _gone(name, catalog, chosen), patience, now, settles=not said_so)
     left_out = {name: why for name, why in chosen.left_out.items() if name in catalog.found}
-    return Inventory(known, left_out)
+    return Inventory(known, left_out, catalog)
+
+
+def _overdue(before: Inventory, now: float) -> bool:
+    """Whether time alone changes what is known of a device that is gone, and perhaps whose name its host device has."""
+    for known in before.known.values():
+        if known.gone_since is not None:
+            moment = healths.due(known.health)
+            if now - known.gone_since >= FORGET or (moment is not None and moment <= now):
+                return True
+    return False
+
+
+def _touched(
+    before: Inventory, catalog: Catalog, world: World, changed: frozenset[str], patience: Patience, now: float
+) -> Inventory:
+    """The inventory after a look that found something else at these paths only."""
+    names = {name for path in changed for name in catalog.paths[path]}
+    names |= {name for name, old in before.known.items() if healths.due(old.health) is not None}
+    new = {}
+    for name in names & catalog.found.keys():
+        old = before.known.get(name)
+        if old is not None and old.gone_since is None:
+            known = _present(old, catalog.found[name], world.looks, patience, now)
+            if known is not old:
+                new[name] = known
+    return Inventory({**before.known, **new}, before.left_out, catalog) if new else before
 
 
 def _present(old: Known | None, one: Candidate, looks: Mapping[str, Look], patience: Patience, now: float) -> Known:
@@ -213,18 +253,59 @@ def due(inventory: Inventory) -> float | None:
     return min(moments, default=None)
 
 
-def resources(inventory: Inventory, world: World, kinds: Mapping[str, str]) -> tuple[Resource, ...]:
-    """What the kubelet is told: for each configured kind its resource (`kinds` gives its name) and the devices of the inventory."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What the kubelet is told, and what it was made from."""
+
+    resources: tuple[Resource, ...]
+    inventory: Inventory
+    away: str
+
+
+def tell(inventory: Inventory, world: World, kinds: Mapping[str, str], last: Told | None = None) -> Told:
+    """What the kubelet is told: for each configured kind its resource (`kinds` gives its name) and the devices of the inventory.
+
+    Devices of `last`, what it was told before, are used again where nothing is new.
+    """
+    if last is not None and last.away == world.away:
+        if last.inventory is inventory:
+            return last
+        if world.changed is not None and last.inventory.catalog is inventory.catalog:
+            before = last.inventory.known
+            if before.keys() == inventory.known.keys():
+                return Told(
+                    tuple(_retold(old, before, inventory, world) for old in last.resources), inventory, world.away
+                )
     devices: dict[str, list[Device]] = {kind: [] for kind in kinds}
     for name, known in inventory.known.items():
-        one, health = known.candidate, known.health
-        healthy = health.healthy and not world.away
-        reason = world.away if health.healthy and world.away else healths.said(health)
-        devices[one.kind].append(Device(one.id, name, healthy, reason, _place(one, world.places)))
-    return tuple(
-        Resource(name, kind, tuple(sorted(devices[kind], key=lambda device: natural(device.id))))
-        for kind, name in kinds.items()
+        devices[known.candidate.kind].append(_device(name, known, world))
+    return Told(
+        tuple(
+            Resource(name, kind, tuple(sorted(devices[kind], key=lambda device: natural(device.id))))
+            for kind, name in kinds.items()
+        ),
+        inventory,
+        world.away,
     )
+
+
+def _retold(old: Resource, before: Mapping[str, Known], inventory: Inventory, world: World) -> Resource:
+    """A resource whose devices are the same, some of them in another state."""
+    known = inventory.known
+    devices = tuple(
+        device
+        if known[device.qualified_name] is before[device.qualified_name]
+        else _device(device.qualified_name, known[device.qualified_name], world)
+        for device in old.devices
+    )
+    return Resource(old.name, old.kind, devices)
+
+
+def _device(name: str, known: Known, world: World) -> Device:
+    one, health = known.candidate, known.health
+    healthy = health.healthy and not world.away
+    reason = world.away if health.healthy and world.away else healths.said(health)
+    return Device(one.id, name, healthy, reason, _place(one, world.places))
 
 
 def _place(one: Candidate, places: Mapping[str, Place]) -> Place:

@@ -18,7 +18,7 @@ from nri_cdi.host.node_watch import NodeWatch
 from nri_cdi.host.uevents import Uevents
 from nri_cdi.kubelet import link
 from nri_cdi.kubelet.condition import look, problem
-from nri_cdi.kubelet.inventory import Catalog, Inventory, Resource, World, advance, due, resources
+from nri_cdi.kubelet.inventory import Catalog, Inventory, Told, World, advance, due, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nri_cdi.cdi import HostNode
     from nri_cdi.host.numa import Place
     from nri_cdi.kubelet.candidates import Specs
-    from nri_cdi.kubelet.condition import Host
+    from nri_cdi.kubelet.condition import Host, Look
     from nri_cdi.kubelet.identity import Rules
     from nri_cdi.kubelet.inventory import Patience
 
@@ -72,12 +72,12 @@ class Meeting:
     """Whom the keeper talks to.
 
     `asked` is how the NRI half is: None, or what is wrong. `starts` gives the times (`time.monotonic`) at which a kubelet was first met.
-    `deliver` gets each state of the inventory and the resources made of it, from the keeper's thread. `fatal` gets the reason why a thread ended.
+    `deliver` gets what the kubelet is to be told, after each look, from the keeper's thread. `fatal` gets the reason why a thread ended.
     """
 
     asked: Callable[[], str | None]
     starts: Callable[[], Iterable[float]]
-    deliver: Callable[[Inventory, tuple[Resource, ...]], None]
+    deliver: Callable[[Told], None]
     fatal: Callable[[str], None]
 
 
@@ -90,6 +90,8 @@ class Keeper:
         self._snapshot: Specs | None = None
         self._taken: Specs | None = None
         self._catalog: Catalog | None = None
+        self._told: Told | None = None
+        self._looks: dict[str, Look] = {}
         self._nodes: dict[str, HostNode] = {}
         self._places: dict[str, Place] = {}
         self._link = link.Link()
@@ -190,6 +192,7 @@ class Keeper:
             self._taken = snapshot
             self._catalog = Catalog.of(snapshot, self._terms.kinds)
             self._watch_nodes(self._catalog.paths)
+            self._looks = {}
         else:
             self._watch_nodes(None)
         world = self._world(self._catalog)
@@ -198,24 +201,30 @@ class Keeper:
         self._inventory = advance(
             self._inventory, self._catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now
         )
-        self._meeting.deliver(self._inventory, resources(self._inventory, world, terms.kinds))
+        self._told = tell(self._inventory, world, terms.kinds, self._told)
+        self._meeting.deliver(self._told)
         moments = (due(self._inventory), link.due(self._link, terms.unhealthy_after, self._all_starts()))
         return min([RESCAN, *(moment - now for moment in moments if moment is not None and moment > now)])
 
     def _world(self, catalog: Catalog) -> World:
-        """A look at every node."""
-        looks = {path: look(self._node.host, path) for path in catalog.paths}
-        for path, seen in looks.items():
-            if seen.node is not None and self._nodes.get(path) != seen.node:
-                self._nodes[path] = seen.node
-                self._places[path] = self._node.places.place(seen.node)
+        """A look at every node, and what is new since the look before."""
+        before = self._looks
+        self._looks = {path: look(self._node.host, path) for path in catalog.paths}
+        changed = {path for path, seen in self._looks.items() if before.get(path) != seen}
+        renumbered = False
+        for path in changed:
+            node = self._looks[path].node
+            if node is not None and self._nodes.get(path) != node:
+                self._nodes[path] = node
+                self._places[path] = self._node.places.place(node)
+                renumbered = True
         away = link.reason(self._link, self._terms.unhealthy_after, self._all_starts(), time.monotonic())
-        return World(looks, self._nodes, self._places, away)
+        return World(self._looks, self._nodes, self._places, None if renumbered else frozenset(changed), away)
 
     def _all_starts(self) -> tuple[float, ...]:
         return (self._began, *self._meeting.starts())
 
-    def _watch_nodes(self, paths: tuple[str, ...] | None) -> None:
+    def _watch_nodes(self, paths: Iterable[str] | None) -> None:
         """Watch the directories of these nodes; None: of those as before, as they are now."""
         try:
             if paths is None and self._watch is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nri_cdi.kubelet.candidates import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _FORMAT: Final = 1
 _BOOT_ID: Final = pathlib.Path("/proc/sys/kernel/random/boot_id")
@@ -48,9 +48,9 @@ class Memory:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             self._say(f"{path}: what was advertised before cannot be read, so it is not known: {error}")
 
-    def keep(self, devices: Mapping[Candidate, bool]) -> None:
+    def keep(self, devices: Iterable[tuple[Candidate, bool]]) -> None:
         """Write the devices and whether each is healthy, if that is not what the file says; whole or not at all."""
-        plain = {one.id: {"healthy": healthy, "file": one.file} for one, healthy in devices.items()}
+        plain = {one.id: {"healthy": healthy, "file": one.file} for one, healthy in devices}
         text = json.dumps({"format": _FORMAT, "kind": self._kind, "boot": self._boot, "devices": plain}, sort_keys=True)
         if text == self._text:
             return

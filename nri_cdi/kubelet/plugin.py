@@ -18,12 +18,13 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import grpc
 
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.allocate import allocate, qualified_names, to_response
+from nri_cdi.kubelet.order import NaturalKey, natural
 from nri_cdi.kubelet.preferred import Preference, preferred
 from nri_cdi.kubelet.standing import Own, SocketId, Streams
 from nri_cdi.kubelet.streams import DeviceStreams
@@ -81,6 +82,19 @@ class _Listener:
     streams: list[int] = field(default_factory=list)
 
 
+class _Listed:
+    """The listed devices as GetPreferredAllocation needs them: made once for each list, for there may be ten thousand."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.places = {device.id: device.place for device in resource.devices}
+        self._rank = {device: rank for rank, device in enumerate(self.places)}
+
+    def order(self, device: str) -> tuple[int, NaturalKey | None]:
+        """The sort key of a device: its place in the list, which is in natural order; ids that are not listed come behind it."""
+        rank = self._rank.get(device)
+        return (len(self._rank), natural(device)) if rank is None else (rank, None)
+
+
 class DevicePlugin:
     """The device plugin of one resource: nothing is served before `bind`.
 
@@ -93,7 +107,7 @@ class DevicePlugin:
         directory: pathlib.Path,
         answers: Answers,
         on_stream_end: Callable[[], None],
-        also: Iterable[grpc.GenericRpcHandler[Any, Any]] = (),
+        also: Iterable[grpc.GenericRpcHandler] = (),
     ) -> None:
         self._name = resource.name
         self._kind = resource.kind
@@ -102,6 +116,7 @@ class DevicePlugin:
         check_length(self._path)
         self._answers = answers
         self._also = tuple(also)
+        self._resource, self._listed = resource, _Listed(resource)
         self._streams = DeviceStreams(resource, on_stream_end)
         self._checks = threading.BoundedSemaphore(CHECKS)
         self._listener: _Listener | None = None
@@ -127,7 +142,9 @@ class DevicePlugin:
 
     def update(self, resource: Resource) -> None:
         """Tell the kubelet a new list of devices."""
-        self._streams.update(resource)
+        if resource is not self._resource:
+            self._resource, self._listed = resource, _Listed(resource)
+            self._streams.update(resource)
 
     def own(self) -> Own:
         """What is at the path of our socket now."""
@@ -177,7 +194,7 @@ class DevicePlugin:
             _stop(listener)
         self._retired, self._listener = [], None
 
-    def _handlers(self, listener: _Listener) -> grpc.GenericRpcHandler[Any, Any]:
+    def _handlers(self, listener: _Listener) -> grpc.GenericRpcHandler:
         def list_and_watch(_: api.Empty, context: grpc.ServicerContext) -> Iterator[api.ListAndWatchResponse]:
             return self._list_and_watch(listener, context)
 
@@ -220,7 +237,7 @@ class DevicePlugin:
     def _preferred(
         self, request: api.PreferredAllocationRequest, _context: grpc.ServicerContext
     ) -> api.PreferredAllocationResponse:
-        places = {device.id: device.place for device in self._streams.resource.devices}
+        listed = self._listed
         return api.PreferredAllocationResponse(
             container_responses=[
                 api.ContainerPreferredAllocationResponse(
@@ -228,8 +245,9 @@ class DevicePlugin:
                         asked.available_deviceIDs,
                         asked.must_include_deviceIDs,
                         asked.allocation_size,
-                        places,
+                        listed.places,
                         self._answers.preference,
+                        listed.order,
                     )
                 )
                 for asked in request.container_requests

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi.host.numa import Place
 from nri_cdi.kubelet.order import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class Preference(enum.Enum):
@@ -34,14 +34,16 @@ def preferred(
     size: int,
     places: Mapping[str, Place] | None = None,
     preference: Preference = Preference.IN_ORDER,
+    order: Callable[[str], Any] = natural,  # what can be compared
 ) -> tuple[str, ...]:
     """`size` device ids: those that must be included, then the best of the available ones.
 
     With more that must be included than asked for, all of those; with fewer available than asked for, all there are. The kubelet
     takes the answer as a hint and fills up at random, so a short answer harms nobody. A device without a place in `places` is nowhere.
+    `order` gives the sort key of an id.
     """
-    must = sorted(set(must_include), key=natural)
-    free = sorted(set(available).difference(must), key=natural)
+    must = sorted(set(must_include), key=order)
+    free = sorted(set(available).difference(must), key=order)
     count = min(max(0, size - len(must)), len(free))
     where = {device: (places or {}).get(device, NOWHERE) for device in (*must, *free)}
     if preference is Preference.PACKED:
@@ -67,7 +69,6 @@ def _packed(free: list[str], must: Sequence[str], count: int, where: Mapping[str
                 group not in near,
                 len(groups[group]) < left,
                 len(groups[group]) if len(groups[group]) >= left else -len(groups[group]),
-                natural(groups[group][0]),
             ),
         )
         within = [device for device in must if _LEVELS[level](where[device]) == place]
@@ -88,7 +89,7 @@ def _spread(free: list[str], must: Sequence[str], count: int, where: Mapping[str
     for _ in range(count):
         place = min(
             (group for group in groups if shares[group] < len(groups[group])),
-            key=lambda group: (taken[group] + shares[group], natural(groups[group][0])),
+            key=lambda group: taken[group] + shares[group],
         )
         shares[place] += 1
     chosen: list[str] = []
@@ -99,6 +100,7 @@ def _spread(free: list[str], must: Sequence[str], count: int, where: Mapping[str
 
 
 def _groups(free: Iterable[str], where: Mapping[str, Place], level: int) -> dict[object, list[str]]:
+    """The devices by their places at a level, in the order in which each place is first met: `min` takes the first among equals."""
     groups: dict[object, list[str]] = {}
     for device in free:
         groups.setdefault(_LEVELS[level](where[device]), []).append(device)

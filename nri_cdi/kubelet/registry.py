@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -39,7 +39,7 @@ class Desk:
         self.on_status: Callable[[bool, str], None] = lambda _registered, _error: None
 
     @property
-    def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def handler(self) -> grpc.GenericRpcHandler:
         """For a gRPC server."""
         return grpc.method_handlers_generic_handler(
             "pluginregistration.Registration",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nri_cdi.kubelet.changes import changes, omissions
 from nri_cdi.kubelet.elsewhere import Elsewhere
 from nri_cdi.kubelet.identity import Rules
-from nri_cdi.kubelet.inventory import Inventory, Known, Patience, Resource, remember
+from nri_cdi.kubelet.inventory import Inventory, Known, Patience, Resource, Told, remember
 from nri_cdi.kubelet.keeper import Keeper, Meeting, Node, Terms
 from nri_cdi.kubelet.memory import Memory, boot_id
 from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length, socket_name
@@ -88,8 +88,8 @@ class KubeletHalf:
         terms = Terms(config.kinds, config.rules, config.patience, config.unhealthy_after)
         meeting = Meeting(self._asked, self._starts, self._deliver, fatal)
         self._keeper = Keeper(node, terms, self._remembered(), meeting)
-        self._inventory = Inventory()
-        self._resources: tuple[Resource, ...] = ()
+        self._told: Told | None = None
+        self._kept: dict[str, Inventory] = {}
         self._offered: dict[str, _Offered] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -100,7 +100,7 @@ class KubeletHalf:
     @property
     def resources(self) -> tuple[Resource, ...]:
         """What the kubelet is told now."""
-        return self._resources
+        return self._told.resources if self._told is not None else ()
 
     @property
     def registered(self) -> dict[str, bool]:
@@ -114,7 +114,7 @@ class KubeletHalf:
 
     def problem(self) -> str | None:
         """Why not all resources with devices are with the kubelet now; None if they are."""
-        resources = {resource.name for resource in self._resources if resource.devices}
+        resources = {resource.name for resource in self.resources if resource.devices}
         if not self._keeper.informed:
             return "the CDI spec files of this node have not been read yet"
         missing = [name for name, registered in self.registered.items() if name in resources and not registered]
@@ -165,13 +165,15 @@ class KubeletHalf:
         with self._lock:
             return [one.loop.since for one in self._offered.values()]
 
-    def _deliver(self, inventory: Inventory, resources: tuple[Resource, ...]) -> None:
-        """Take a new state of the inventory; called by the keeper's thread only."""
-        lines = (*omissions(self._inventory.left_out, inventory.left_out), *changes(self._resources, resources))
-        for line in lines:
-            _log.log(logging.WARNING if line.alarming else logging.INFO, "%s", line.text)
-        self._inventory, self._resources = inventory, resources
-        for resource in resources:
+    def _deliver(self, told: Told) -> None:
+        """Take what the kubelet is to be told; called by the keeper's thread only."""
+        before, self._told = self._told, told
+        if told is not before:
+            left_out, resources = before.inventory.left_out if before else {}, before.resources if before else ()
+            lines = (*omissions(left_out, told.inventory.left_out), *changes(resources, told.resources))
+            for line in lines:
+                _log.log(logging.WARNING if line.alarming else logging.INFO, "%s", line.text)
+        for resource in told.resources:
             one = self._offered.get(resource.kind)
             if one is None:
                 if resource.devices:
@@ -179,15 +181,19 @@ class KubeletHalf:
             elif resource.devices:
                 one.plugin.update(resource)
                 if one.loop.registered:
-                    self._memories[resource.kind].keep(
-                        {
-                            known.candidate: known.health.healthy
-                            for known in inventory.known.values()
-                            if known.candidate.kind == resource.kind
-                        }
-                    )
+                    self._keep(resource.kind, told.inventory)
             else:
                 self._withdraw(resource)
+
+    def _keep(self, kind: str, inventory: Inventory) -> None:
+        """Have what the kubelet was told of a kind remembered."""
+        if self._kept.get(kind) is not inventory:
+            self._kept[kind] = inventory
+            self._memories[kind].keep(
+                (known.candidate, known.health.healthy)
+                for known in inventory.known.values()
+                if known.candidate.kind == kind
+            )
 
     def _offer(self, resource: Resource) -> None:
         """Serve and register a resource that has its first devices."""
@@ -221,7 +227,7 @@ class KubeletHalf:
             one = self._offered.pop(resource.kind)
         one.loop.stop()
         one.plugin.close()
-        self._memories[resource.kind].keep({})
+        self._memories[resource.kind].keep(())
 
 
 def _memory(config: Config, kind: str, name: str, boot: str) -> Memory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 
 import pytest
 from hypothesis import given, settings
@@ -28,13 +29,11 @@ def test_a_path_that_is_not_utf_8_survives() -> None:
     [
         b"",
         b"[]",
-        b"{}",
-        b"null",
-        b'{"format":0}',
-        b'{"format":1}',
-        b'{"format":1,"directories":[[]],"files":[]}',
-        b"\xff",
         b"[" * 100_000,
+        packed.HEAD,
+        packed.HEAD[:-2] + b"3\n" + marshal.dumps(([], [])),
+        *(packed.HEAD + marshal.dumps(value) for value in (None, (), ([],), (1, 2), ([[]], []), ([], [[]]), ([], [(True,)]))),
+        packed.HEAD + marshal.dumps(([], []))[:-1],
     ],
 )
 def test_anything_else_is_a_value_error(data: bytes) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nri_cdi.cdi import DirectoryState, RejectedFile, Rule, Scan, SpecFile, plain, scan_directories
+from nri_cdi.cdi import DirectoryState, RejectedFile, Rule, Scan, SpecFile, packed, scan_directories
+from nri_cdi.cdi.look import Identity, Key, Look, identity_of
 
 TEXT = "cdiVersion: 0.6.0\nkind: a/b\ndevices: [{name: d, containerEdits: {env: [A=b]}}]\n"
 
@@ -119,14 +120,29 @@ def test_a_name_that_is_not_utf_8_is_read(tmp_path: Path) -> None:
     assert packed.decode(packed.encode(scan)) == scan
 
 
-def test_the_program_writes_the_encoded_scan_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(TEXT)
-    (tmp_path / "b.yaml").write_text("{")
-    command = [sys.executable, "-m", "nri_cdi.cdi.scan", str(tmp_path), "/none"]
+def ask(known: dict[Key, Identity], *directories: Path) -> Look:
+    """One question to the reading program."""
+    question = packed.encode_known(known)
+    command = [sys.executable, "-m", "nri_cdi.cdi.reading", *map(str, directories)]
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, capture_output=True, check=True, cwd=root)  # noqa: S603 - our own program
+    frame = len(question).to_bytes(8, "big") + question
+    done = subprocess.run(command, input=frame, capture_output=True, check=True, cwd=root)  # noqa: S603 - our own program
     assert done.stderr == b""
-    assert packed.decode(done.stdout) == scan_directories([str(tmp_path), "/none"])
+    assert int.from_bytes(done.stdout[:8], "big") == len(done.stdout) - 8
+    return packed.decode_look(done.stdout[8:])
+
+
+def test_the_program_reads_what_is_not_known_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(TEXT)
+    (tmp_path / "b.yaml").write_text(TEXT)
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1))
+    known = {(0, f"{tmp_path}/a.yaml"): identity_of(f"{tmp_path}/a.yaml")}
+    seen = ask(known, tmp_path, Path("/none"))
+    assert [directory.state for directory in seen.directories] == [DirectoryState.PRESENT, DirectoryState.MISSING]
+    first, second = seen.files
+    assert (first.content, first.identity) == (None, known[first.key])
+    assert second.content == scan_directories([str(tmp_path)]).files[1]
 
 
 def test_the_library_alone_loads_no_yaml_and_nothing_heavy() -> None:

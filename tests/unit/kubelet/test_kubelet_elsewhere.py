@@ -151,7 +151,7 @@ def test_what_an_instance_of_ours_offers_is_ours(
     half: Callable[[], KubeletHalf], pod_resources: PodResources, device_plugins: pathlib.Path
 ) -> None:
     older = Memory(device_plugins / "nri-cdi_device.example.com_gpu.json", GPU, boot_id())
-    older.keep({Candidate(f"{GPU}=d0", GPU, "d0", "f"): True})
+    older.keep([(Candidate(f"{GPU}=d0", GPU, "d0", "f"), True)])
     pod_resources.devices = {GPU: ["d0"]}
     with FakeKubelet(device_plugins) as kubelet:
         half()
@@ -165,7 +165,7 @@ def test_devices_and_their_health_are_recalled_by_the_next_process(tmp_path: pat
     path = tmp_path / "gpu.json"
     first = Memory(path, GPU, "boot-1")
     assert (first.recalled, first.same_boot) == ({}, False)
-    first.keep(DEVICES)
+    first.keep(DEVICES.items())
     again = Memory(path, GPU, "boot-1")
     assert (again.recalled, again.same_boot) == (DEVICES, True)
     assert (Memory(path, GPU, "boot-2").recalled, Memory(path, GPU, "boot-2").same_boot) == (DEVICES, False)
@@ -182,7 +182,7 @@ def test_a_memory_that_cannot_be_read_is_said_and_written_anew(tmp_path: pathlib
     memory = Memory(path, GPU, "boot")
     assert memory.recalled == {}
     assert log.count(f"{path}: what was advertised before cannot be read, so it is not known") == 1
-    memory.keep(DEVICES)
+    memory.keep(DEVICES.items())
     assert Memory(path, GPU, "boot").recalled == DEVICES
 
 
@@ -194,6 +194,6 @@ def test_a_memory_of_a_later_format_is_left_unread(tmp_path: pathlib.Path) -> No
 
 def test_a_memory_that_cannot_be_written_is_said_once(tmp_path: pathlib.Path, log: Log) -> None:
     memory = Memory(tmp_path / "nosuch" / "gpu.json", GPU, "boot")
-    memory.keep(DEVICES)
-    memory.keep(DEVICES)
+    memory.keep(DEVICES.items())
+    memory.keep(DEVICES.items())
     assert log.count("cannot be written, so the devices are not known after a boot") == 1

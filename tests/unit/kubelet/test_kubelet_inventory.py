@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -22,11 +23,12 @@ from nri_cdi.kubelet.inventory import (
     Inventory,
     Patience,
     Resource,
+    Told,
     World,
     advance,
     due,
     remember,
-    resources,
+    tell,
 )
 from nri_cdi.testing.snapshots import snapshot, spec_file
 
@@ -41,12 +43,16 @@ FILE = "/etc/cdi/device.example.com-gpu.yaml"
 PATIENCE = Patience(60.0, 10.0)
 
 
-class Told:
+class Over:
     """An inventory of these kinds over time, and what the kubelet is told."""
 
     def __init__(self, *kinds: str, before: Inventory | None = None, rules: Rules | None = None) -> None:
         self.kinds = {kind: kind for kind in kinds or (GPU,)}
         self.inventory, self.rules = before or Inventory(), rules or Rules()
+        self.kept: list[Snapshot] = []
+        self.catalogs: dict[int, Catalog] = {}
+        self.world: World | None = None
+        self.told: Told | None = None
 
     def at(
         self,
@@ -58,12 +64,21 @@ class Told:
         away: str = "",
     ) -> tuple[Resource, ...]:
         """What is told at that time, on a host that has all nodes but the missing ones."""
-        catalog = Catalog.of(specs, self.kinds)
+        catalog = self.catalogs.setdefault(id(specs), Catalog.of(specs, self.kinds))
+        self.kept.append(specs)
         nodes = {path: HostNode("c", 89, i, 0o666) for i, path in enumerate(catalog.paths)}
         looks = {path: Look(problem="is not there") if path in missing else Look(node) for path, node in nodes.items()}
-        world = World(looks, nodes, places or {}, away)
-        self.inventory = advance(self.inventory, catalog, world, self.rules, tuple(self.kinds), PATIENCE, now)
-        return resources(self.inventory, world, self.kinds)
+        changed = None
+        if self.world is not None and self.world.nodes == nodes:
+            changed = frozenset(path for path in looks if looks[path] != self.world.looks.get(path))
+        self.world = World(looks, nodes, places or {}, changed, away)
+        whole = advance(
+            self.inventory, catalog, replace(self.world, changed=None), self.rules, tuple(self.kinds), PATIENCE, now
+        )
+        self.inventory = advance(self.inventory, catalog, self.world, self.rules, tuple(self.kinds), PATIENCE, now)
+        self.told = tell(self.inventory, self.world, self.kinds, self.told)
+        assert self.told.resources == tell(whole, self.world, self.kinds).resources, "the short way is the long one"
+        return self.told.resources
 
 
 def gpus(*names: str, path: str = FILE) -> SpecFile:
@@ -82,30 +97,30 @@ def test_only_configured_kinds_are_advertised_each_with_its_devices_in_natural_o
     specs = snapshot(
         gpus("d10", "d2"), spec_file(NIC, ["nic0"]), spec_file("other.com/fpga", ["0"]), spec_file(f"{GPU}s", ["0"])
     )
-    assert Told(NIC, GPU).at(0, specs) == (healthy(NIC, "nic0"), healthy(GPU, "d2", "d10"))
+    assert Over(NIC, GPU).at(0, specs) == (healthy(NIC, "nic0"), healthy(GPU, "d2", "d10"))
 
 
 def test_a_kind_without_devices_is_a_resource_without_devices() -> None:
-    assert Told().at(0, EMPTY) == (Resource(GPU, GPU, ()),)
+    assert Over().at(0, EMPTY) == (Resource(GPU, GPU, ()),)
 
 
 def test_a_resource_may_be_named_otherwise_than_its_kind() -> None:
     inventory = advance(
         Inventory(), Catalog.of(snapshot(spec_file(NIC, ["0"])), [NIC]), World({}, {}), Rules(), [NIC], PATIENCE, 0
     )
-    (resource,) = resources(inventory, World({}, {}), {NIC: "cluster.example.com/fast-nic"})
+    (resource,) = tell(inventory, World({}, {}), {NIC: "cluster.example.com/fast-nic"}).resources
     assert (resource.name, resource.kind) == ("cluster.example.com/fast-nic", NIC)
     assert resource.devices[0].qualified_name == f"{NIC}=0"
 
 
 def test_a_device_in_conflict_is_unhealthy_and_its_reason_names_the_files() -> None:
-    told = states(Told().at(0, snapshot(gpus("d0", "d1"), gpus("d1", path="/etc/cdi/b.yaml"))))
+    told = states(Over().at(0, snapshot(gpus("d0", "d1"), gpus("d1", path="/etc/cdi/b.yaml"))))
     reason = f"defined more than once in one directory, by {FILE} and /etc/cdi/b.yaml: keep one of them"
     assert told == {"d0": (True, ""), "d1": (False, reason)}
 
 
 def test_a_device_whose_node_is_missing_is_unhealthy_with_the_reason_and_recovers_by_itself() -> None:
-    told = Told()
+    told = Over()
     specs = snapshot(gpus("d0", "d1"))
     assert states(told.at(0, specs, missing=["/dev/mock/d1"]))["d1"] == (False, "/dev/mock/d1 is not there")
     assert states(told.at(1, specs)) == {"d0": (True, ""), "d1": (True, "")}
@@ -113,7 +128,7 @@ def test_a_device_whose_node_is_missing_is_unhealthy_with_the_reason_and_recover
 
 
 def test_a_valid_file_that_names_a_device_no_more_is_believed_at_once() -> None:
-    told = Told()
+    told = Over()
     told.at(0, snapshot(gpus("d0", "d1")))
     after = states(told.at(1, snapshot(gpus("d0"))))
     assert after == {"d0": (True, ""), "d1": (False, "no valid CDI spec of this node defines it any more")}
@@ -121,7 +136,7 @@ def test_a_valid_file_that_names_a_device_no_more_is_believed_at_once() -> None:
 
 def test_a_file_that_breaks_or_goes_is_an_outage_in_which_its_devices_stay_healthy_and_keep_the_reason() -> None:
     for broken, more in ((snapshot(rejected=[FILE]), f"; not valid: {FILE}"), (EMPTY, "")):
-        told = Told()
+        told = Over()
         told.at(0, snapshot(gpus("d0")))
         reason = f"no valid CDI spec of this node defines it any more{more}"
         assert states(told.at(1, broken)) == {"d0": (True, reason)}
@@ -132,7 +147,7 @@ def test_a_file_that_breaks_or_goes_is_an_outage_in_which_its_devices_stay_healt
 
 
 def test_a_device_whose_definition_changed_settles_until_its_new_nodes_are_there() -> None:
-    told = Told()
+    told = Over()
     told.at(0, snapshot(gpus("d0")))
     changed = snapshot(spec_file(GPU, {"d0": ["/dev/mock/new0"], "d1": ["/dev/mock/new1"]}, FILE))
     missing = ["/dev/mock/new0", "/dev/mock/new1"]
@@ -143,7 +158,7 @@ def test_a_device_whose_definition_changed_settles_until_its_new_nodes_are_there
 
 
 def test_while_a_device_settles_no_other_name_gets_its_host_device() -> None:
-    told = Told()
+    told = Over()
     told.at(0, snapshot(gpus("d0")))
     alias = spec_file(GPU, {"uuid-0": ["/dev/mock/d0"]}, "/etc/cdi/b.yaml")
     assert list(states(told.at(1, snapshot(alias, rejected=[FILE])))) == ["d0"]
@@ -152,7 +167,7 @@ def test_while_a_device_settles_no_other_name_gets_its_host_device() -> None:
 
 
 def test_a_device_that_is_gone_is_unhealthy_for_an_hour_and_then_forgotten() -> None:
-    told = Told()
+    told = Over()
     told.at(0, snapshot(gpus("d0", "d1")))
     assert list(states(told.at(1, snapshot(gpus("d0"))))) == ["d0", "d1"]
     assert list(states(told.at(FORGET, snapshot(gpus("d0"))))) == ["d0", "d1"]
@@ -163,11 +178,11 @@ def test_devices_of_another_process_settle_after_a_start_and_unhealthy_ones_only
     well, ill = (Candidate(f"{GPU}={name}", GPU, name, FILE) for name in ("well1", "ill2"))
     for same_boot, told_of_ill in ((True, False), (False, True)):
         before = remember({well: True, ill: False}, same_boot=same_boot, patience=PATIENCE, now=0)
-        told = Told(before=before)
+        told = Over(before=before)
         gone = "no valid CDI spec of this node defines it any more"
         assert states(told.at(1, EMPTY)) == {"ill2": (told_of_ill, gone), "well1": (True, gone)}
         assert not any(health for health, _ in states(told.at(60, EMPTY)).values())
-        late = Told(before=before)
+        late = Over(before=before)
         missing = ["/dev/mock/ill2", "/dev/mock/well1"]
         assert states(late.at(1, snapshot(gpus("ill2", "well1")), missing=missing))["well1"] == (
             True,
@@ -178,7 +193,7 @@ def test_devices_of_another_process_settle_after_a_start_and_unhealthy_ones_only
 
 
 def test_all_devices_are_unhealthy_while_the_nri_half_is_away_and_their_own_reasons_are_kept() -> None:
-    told = Told()
+    told = Over()
     specs = snapshot(gpus("d0", "d1"))
     away = states(told.at(0, specs, missing=["/dev/mock/d1"], away="the NRI half is away"))
     assert away == {"d0": (False, "the NRI half is away"), "d1": (False, "/dev/mock/d1 is not there")}
@@ -187,7 +202,7 @@ def test_all_devices_are_unhealthy_while_the_nri_half_is_away_and_their_own_reas
 
 def test_a_device_has_the_place_of_the_first_of_its_own_nodes_that_has_one() -> None:
     edits = ContainerEdits(device_nodes=(DeviceNode("/dev/ctl"), DeviceNode("/dev/gpu0")))
-    (resource,) = Told().at(0, snapshot(spec_file(GPU, {"0": edits})), places={"/dev/gpu0": Place(1, "pci0000:17")})
+    (resource,) = Over().at(0, snapshot(spec_file(GPU, {"0": edits})), places={"/dev/gpu0": Place(1, "pci0000:17")})
     assert resource.devices[0].place == Place(1, "pci0000:17")
 
 
@@ -201,7 +216,7 @@ _steps = st.tuples(
 def test_no_device_is_lost_within_the_hour_and_whatever_is_wrong_has_a_reason(
     steps: list[tuple[float, SpecFile | None, bool, set[str]]],
 ) -> None:
-    told, now, seen = Told(), 0.0, set[str]()
+    told, now, seen = Over(), 0.0, set[str]()
     for pause, file, broken, missing in steps:
         now += pause
         specs = snapshot(*([file] if file else []), rejected=["/etc/cdi/other.yaml"] if broken else [])
@@ -217,7 +232,7 @@ def test_no_device_is_lost_within_the_hour_and_whatever_is_wrong_has_a_reason(
 
 def test_what_changed_is_said_once_and_devices_are_gathered_by_reason() -> None:
     names = tuple(f"device_{i}" for i in range(7))
-    told = Told()
+    told = Over()
     first = told.at(0, snapshot(gpus(*names)))
     second = told.at(1, EMPTY)
     third = told.at(11, EMPTY)
@@ -238,7 +253,7 @@ def test_what_changed_is_said_once_and_devices_are_gathered_by_reason() -> None:
 
 def test_names_that_are_not_advertised_are_said_once_and_two_resources_of_one_device_are_a_warning() -> None:
     specs = snapshot(gpus("d0"), spec_file(NIC, {"x": ["/dev/mock/d0"]}), spec_file(GPU, {"z": ["/dev/mock/d0"]}, "/b"))
-    told = Told(GPU, NIC)
+    told = Over(GPU, NIC)
     told.at(0, specs)
     said = omissions({}, told.inventory.left_out)
     assert said == (
@@ -256,7 +271,7 @@ def test_real_spec_files_become_devices_conflicts_and_reasons(tmp_path: pathlib.
     def read() -> Snapshot:
         return Snapshot.build(scan_directories([str(tmp_path)]))
 
-    first, second, told = tmp_path / "a.json", tmp_path / "b.json", Told()
+    first, second, told = tmp_path / "a.json", tmp_path / "b.json", Over()
     first.write_text(spec("device_1", "device_10"))
     second.write_text(spec("device_2", "device_10"))
     now = told.at(0, read())
