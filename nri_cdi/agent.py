@@ -251,6 +251,7 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
         kubelet_dir=pathlib.Path(settings.kubelet_dir),
         prefix=settings.annotation_prefix,
         guard=settings.guard and settings.mode == "enforce",
+        pre_start=settings.pre_start and settings.mode == "enforce",
         registry=settings.registration == "plugins-registry",
         preference=Preference(settings.preferred),
         rules=Rules(settings.include, settings.exclude, settings.prefer, settings.shared_node),
@@ -259,12 +260,7 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
     )
     slots = Slots(settings.run_dir, settings.nri_socket)
     node = Node(HostRoot(settings.host_root), Sysfs(settings.host_root), settings.host_root)
-    asked = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
-    holds = settings.pre_start and settings.mode == "enforce"
-
-    def ready(names: tuple[str, ...]) -> str | None:
-        return asked(names) if holds or not names else None  # without names: how the NRI half itself is
-
+    ready = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
     try:
         return KubeletHalf(config, node, ready=ready, fatal=fatal)
     except CannotServe as error:  # a name or a directory too long for a socket

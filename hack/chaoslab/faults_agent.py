@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("kill", "kill", "freeze", "freeze", "throttle", "slow", "restart", "upgrade")
 _BREATH: Final = (0.1, 0.8)  # seconds between two faults
+_LAST_RESORT: Final = "Timeout (0:00:"  # how the interpreter begins what it writes when that alarm rings
 _READY: Final = 8.0
 
 
@@ -42,8 +43,8 @@ class AgentFaults(threading.Thread):
         """One fault; `amount` from 0 to 1 says how much of it."""
         slot = self._slot
         if (status := slot.agent.program.poll()) is not None:
-            self._ledger.finding(AGENT_ENDED, f"slot {slot.index}", f"status {status}: {slot.agent.log()[-500:]}")
-            slot.agent = slot.fresh()
+            note_end(self._ledger, f"slot {slot.index}", status, slot.agent.log())
+            self._replace()
             return
         if kind == "freeze":
             self._freeze(amount * amount * 3)
@@ -101,3 +102,14 @@ class AgentFaults(threading.Thread):
             if self._slot.agent.program.poll() is not None:
                 raise
         self._start_took = time.monotonic() - begun
+
+
+def note_end(ledger: Ledger, subject: str, status: int, log: str) -> None:
+    """An agent has ended that nobody had told to: a violation, unless it was its last resort.
+
+    That alarm is against a hang that stops every thread, and it cannot tell that from having been frozen.
+    """
+    if _LAST_RESORT in log:
+        ledger.outcomes["agent: ended itself after it was frozen"] += 1
+    else:
+        ledger.finding(AGENT_ENDED, subject, f"status {status}: {log[-500:]}")

@@ -87,6 +87,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._cut: Cut | None = None
         self._pairs: list[_Pair] = []
+        self._latest: _Pair | None = None  # that has been synchronised
         self.fired = threading.Event()
         """Set when the armed cut has been made."""
         self.synchronized = threading.Event()
@@ -174,11 +175,12 @@ class Proxy:
                 if cut is None:
                     target.sendall(passing.raw)
                     if (passing.step, passing.answer) == ("Synchronize", True):
+                        self._latest = pair
                         self.synchronized.set()
                     continue
                 what, _, percent = cut.how.partition(" ")
                 if what != "garble":
-                    self.synchronized.clear()
+                    self._lost(pair)
                 if what == "hold":
                     _drain(pair, source)
                     return
@@ -188,9 +190,13 @@ class Proxy:
                     break
                 at = min(at, len(passing.raw) - 1)
                 target.sendall(passing.raw[:at] + bytes((passing.raw[at] ^ 0x5A,)) + passing.raw[at + 1 :])
-        if pair in self._pairs:
-            self.synchronized.clear()
+        self._lost(pair)
         pair.close()
+
+    def _lost(self, pair: _Pair) -> None:
+        """Note the end of a pair; the agent's next one may be synchronised before the last thread of this one has seen it."""
+        if self._latest is pair:
+            self.synchronized.clear()
 
 
 def _drain(pair: _Pair, source: socket.socket) -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lab.agent import Agent
-from lab.config import NRI_SOCKET, native_cdi_always
+from lab.config import NRI_SOCKET, native_cdi_always, version
 from lab.node import Node
 from lab.served import OTHER_PREFIX
 
 from chaoslab import load, world
+from chaoslab.faults_agent import note_end
 from chaoslab.ledger import NOT_RECOVERED, RULES, Finding, Ledger
 from chaoslab.proxy import CONNECT, Cut, Proxy
 from nri_cdi.allocation import DEFAULT_PREFIX
@@ -35,7 +36,10 @@ _FREEZE: Final = 1.3
 """Seconds for which the agent is frozen: longer than the runtime waits for a registration or an answer."""
 
 _BODY: Final = ("cut 10", "cut 90", *(f"garble {percent}" for percent in (15, 30, 45, 60, 75, 90, 99)))
-_SILENT: Final = {("Synchronize", True, how) for how in ("hold", "garble 0")}
+_SILENT: Final = tuple(Cut("Synchronize", answer=True, how=how) for how in ("hold", "garble 0"))
+_ZOMBIE: Final = Cut("Synchronize", answer=False, how="freeze")
+"""containerd 1.7 keeps a plugin that answers Synchronize too late connected, and never asks it again."""
+
 _FIRED: Final = 8.0  # seconds in which the step must come; also those in which the agent must be back
 
 
@@ -67,19 +71,18 @@ def run(series: str, cuts: Sequence[Cut]) -> Result:
         ledger = Ledger()
         prefix = OTHER_PREFIX if native_cdi_always(series) else DEFAULT_PREFIX
         scene = load.Scene(node, ledger, load.baselines(node), prefix, guard=True)
-        agents: list[Agent] = []
-        proxy = Proxy(node.path(_SOCKET), node.path(NRI_SOCKET), lambda: _freeze(agents[0]))
+        agent = _Agent(scene)
+        proxy = Proxy(node.path(_SOCKET), node.path(NRI_SOCKET), agent.freeze)
         try:
-            with Agent(node.sandbox, "nri", "--nri-socket", _SOCKET, "--annotation-prefix", prefix) as agent:
-                agents.append(agent)
-                agent.wait_ready(20)
-                pod = node.pod("steps")
-                for number, cut in enumerate(cuts):
-                    before = len(ledger.findings)
-                    _one(scene, proxy, pod, cut, number)
-                    for at in range(before, len(ledger.findings)):
-                        found = ledger.findings[at]
-                        ledger.findings[at] = Finding(found.rule, f"{found.subject} after {cut}", found.seen)
+            agent.start().wait_ready(20)
+            pod = node.pod("steps")
+            for number, cut in enumerate(cuts):
+                before = len(ledger.findings)
+                _one(scene, proxy, agent, pod, cut, number)
+                for at in range(before, len(ledger.findings)):
+                    found = ledger.findings[at]
+                    ledger.findings[at] = Finding(found.rule, f"{found.subject} after {cut}", found.seen)
+            agent.process.stop()
         finally:
             proxy.close()
         return Result(
@@ -89,14 +92,40 @@ def run(series: str, cuts: Sequence[Cut]) -> Result:
         )
 
 
-def _one(scene: load.Scene, proxy: Proxy, pod: Pod, cut: Cut, number: int) -> None:
+class _Agent:
+    """The agent behind the proxy; one that has ended by itself is started anew, as the kubelet would."""
+
+    def __init__(self, scene: load.Scene) -> None:
+        self._scene = scene
+        self.process: Agent
+
+    def start(self) -> Agent:
+        """Start it."""
+        flags = ("--nri-socket", _SOCKET, "--annotation-prefix", self._scene.prefix)
+        self.process = Agent(self._scene.node.sandbox, "nri", *flags)
+        return self.process
+
+    def freeze(self) -> None:
+        """Stop it, and have it go on after `_FREEZE`."""
+        self.process.signal(signal.SIGSTOP)
+        threading.Timer(_FREEZE, self.process.signal, (signal.SIGCONT,)).start()
+
+    def revive(self) -> None:
+        """Start it anew if it has ended, and note why."""
+        status = self.process.program.poll()
+        if status is not None:
+            note_end(self._scene.ledger, "the agent", status, self.process.log())
+            self.start()
+
+
+def _one(scene: load.Scene, proxy: Proxy, agent: _Agent, pod: Pod, cut: Cut, number: int) -> None:
     """One cut, and containers during and after it."""
     keyed = world.several(scene.prefix, [0, 1], [2], guard=scene.guard)
     if cut.step in _SERVING:
         proxy.arm(cut)
         load.attempt(scene, pod, keyed, f"keyed-{number}")
         _fired(scene, proxy, cut)
-        _back(scene, proxy, cut)
+        _back(scene, proxy, agent, cut)
         proxy.arm(cut)
         load.attempt(scene, pod, world.plain(), f"keyless-hit-{number}")
         proxy.disarm()
@@ -106,23 +135,19 @@ def _one(scene: load.Scene, proxy: Proxy, pod: Pod, cut: Cut, number: int) -> No
         _fired(scene, proxy, cut)
         load.attempt(scene, pod, keyed, f"keyed-{number}")
     load.attempt(scene, pod, world.rich(), f"keyless-{number}")
-    if (cut.step, cut.answer, cut.how) in _SILENT:
+    if cut in _SILENT or (cut == _ZOMBIE and version(scene.node.series) < (2, 0)):
         # the runtime waits for an answer that the agent has sent: only a new connection can end that
         proxy.drop()
-    _back(scene, proxy, cut)
+    _back(scene, proxy, agent, cut)
     end = time.monotonic() + _FIRED
     tries = itertools.count()
     while not load.attempt(scene, pod, keyed, f"after-{number}-{next(tries)}"):
+        agent.revive()
         if time.monotonic() > end:
             scene.ledger.finding(NOT_RECOVERED, str(cut), f"no container with a key ran within {_FIRED:g} s")
             proxy.drop()  # the next cut is to find a sound connection
-            _back(scene, proxy, cut)
+            _back(scene, proxy, agent, cut)
             return
-
-
-def _freeze(agent: Agent) -> None:
-    agent.signal(signal.SIGSTOP)
-    threading.Timer(_FREEZE, agent.signal, (signal.SIGCONT,)).start()
 
 
 def _fired(scene: load.Scene, proxy: Proxy, cut: Cut) -> None:
@@ -131,7 +156,11 @@ def _fired(scene: load.Scene, proxy: Proxy, cut: Cut) -> None:
         proxy.disarm()
 
 
-def _back(scene: load.Scene, proxy: Proxy, cut: Cut) -> None:
+def _back(scene: load.Scene, proxy: Proxy, agent: _Agent, cut: Cut) -> None:
     """Wait until the agent is connected and synchronised."""
-    if not proxy.synchronized.wait(_FIRED):
-        scene.ledger.finding(NOT_RECOVERED, str(cut), f"the agent was not synchronised again within {_FIRED:g} s")
+    end = time.monotonic() + _FIRED
+    while not proxy.synchronized.wait(0.1):
+        agent.revive()
+        if time.monotonic() > end:
+            scene.ledger.finding(NOT_RECOVERED, str(cut), f"the agent was not synchronised again within {_FIRED:g} s")
+            return

@@ -9,7 +9,7 @@
         cluster.exec("one", "ls", "/dev/mock"), cluster.events("one"), cluster.describe("one")
         cluster.kubelet.restart(), cluster.node.restart(), cluster.reboot()
 
-Inside everything is where every node has it (/var/lib/kubelet, /run/nri, /run/containerd, /etc/cdi, /opt/cni/bin), so manifests with
+Inside everything is where every node has it (/var/lib/kubelet, /run/nri, /run/containerd, /etc/cdi, /etc/cni), so manifests with
 the usual hostPaths run as they are; from outside the same files are at `cluster.path(...)`. Pods have a network of their own and reach
 the API server at its cluster IP; there is no DNS, no kube-proxy and no way out. Needs root, and what `hack/get-kubernetes` and
 `hack/get-runtime` get.
@@ -24,7 +24,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from lab import kube_pods, reboot
+from lab import config, kube_pods, reboot
 from lab.control_plane import HOME, NODE_IP, SERVICE_IP, ControlPlane
 from lab.kubelet import Kubelet
 from lab.kubernetes import parts
@@ -60,6 +60,13 @@ _SPOKEN: Final = "unable to upgrade connection"
 """What `kubectl exec` says while the kubelet or containerd are just coming back: the command has not been started."""
 
 
+def _cni_directory(series: str, place: Path) -> config.Table:
+    """The configuration that makes containerd take the CNI plugins in `place`; the default is not the same in all its packages."""
+    if config.version(series) < (2, 0):
+        return {"plugins": {"io.containerd.grpc.v1.cri": {"cni": {"bin_dir": str(place)}}}}
+    return {"plugins": {"io.containerd.cri.v1.runtime": {"cni": {"bin_dirs": [str(place)]}}}}
+
+
 class Cluster:
     """One node with containerd of one `series` ("2.1"), started by `start` or `with`.
 
@@ -70,11 +77,11 @@ class Cluster:
     def __init__(self, series: str, *, kubelet: Mapping[str, Any] | None = None, **options: Any) -> None:  # noqa: ANN401 - checked by Options
         self.series = series
         found = parts()
-        self._cni = found.cni
         self._ip = found.programs["ip"]
         self.sandbox = Sandbox(network=True)
         try:
-            self.node = Node(series, sandbox=self.sandbox, **options)
+            extra = config.merged(_cni_directory(series, found.cni), options.pop("extra", {}))
+            self.node = Node(series, sandbox=self.sandbox, extra=extra, **options)
         except BaseException:
             self.sandbox.stop()
             raise
@@ -141,9 +148,8 @@ class Cluster:
             f"{self._ip} link set lab0 up",
             f"{self._ip} addr add {SERVICE_IP}/32 dev lo",
             # what the machine itself has of these must not be found inside
-            "rm -rf /opt/cni/bin /etc/cni/net.d",
-            "mkdir -p /opt/cni /etc/cni/net.d",
-            f"ln -s {self._cni} /opt/cni/bin",
+            "rm -rf /etc/cni/net.d",
+            "mkdir -p /etc/cni/net.d",
         )
         self.sandbox.run("sh", "-ec", "\n".join(lines))
         ipam = {

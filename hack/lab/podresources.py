@@ -20,7 +20,7 @@ _Answer = TypeVar("_Answer", bound=Message)
 
 def _call(root: Path, method: str, request: Message, answer: type[_Answer]) -> _Answer:
     with grpc.insecure_channel(f"unix://{root}{POD_RESOURCES}") as channel:
-        call = channel.unary_unary(
+        call: grpc.UnaryUnaryMultiCallable[Message, _Answer] = channel.unary_unary(
             f"{_SERVICE}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=answer.FromString,

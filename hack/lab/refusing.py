@@ -174,6 +174,13 @@ def _remove_libraries(stage: Stage) -> None:
         stage.cluster.path(f"/mock/lib/device_{number}.so").unlink()
 
 
+def _ask_for_rdt(stage: Stage) -> None:
+    spec = mock.spec(stage.equipped.count).replace('cdiVersion: "0.5.0"', 'cdiVersion: "0.7.0"')
+    stage.cluster.path(SPEC).write_text(
+        spec.replace("containerEdits:\n", "containerEdits:\n  intelRdt: {closID: lab}\n", 1)
+    )
+
+
 def _furnish(stage: Stage) -> None:
     stage.equipped.furnish()
 
@@ -209,9 +216,9 @@ LAYERS: Final = {
             _furnish,
         ),
         Layer(
-            "create-name-unresolved",
-            "the CDI spec goes after PreStartContainer has looked",
-            _remove_spec,
+            "create-inexpressible",
+            "the CDI spec asks for something that this containerd's NRI cannot do",
+            _ask_for_rdt,
             _furnish,
             blind=True,
         ),
@@ -357,8 +364,8 @@ def _recoveries(cluster: Cluster, cases: tuple[Case, ...]) -> dict[Case, tuple[b
 
 
 _VARYING: Final = (
-    (re.compile(r"\b[0-9a-f]{64}\b"), "<container>"),
-    (re.compile(r"\b[0-9a-f]{32}\b"), "<allocation>"),
+    (re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"), "<container>"),
+    (re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])"), "<allocation>"),
     (re.compile(r"device_\d+"), "device_<n>"),
     (re.compile(r"&\{.*?\} <nil>\}|&\{.*?<nil>\}"), "<endpoint>"),
     (re.compile(r"\bprocess \d+"), "process <n>"),

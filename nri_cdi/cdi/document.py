@@ -161,11 +161,15 @@ def _compose(data: bytes) -> tuple[Content | None, bool]:
             # The comma is a part of a tag then, which nobody knows in either case.
             text = _with(_decoded(data) if text is None else text, comma.index, ";")
         except yaml.scanner.ScannerError as error:
-            if error.problem != "found unexpected ':'" or error.problem_mark is None:
+            if error.problem_mark is None:
                 raise
             text = _decoded(data) if text is None else text
             at = error.problem_mark.index
-            if text[at] != ":" or (_HIDDEN_COLON in text and _HIDDEN_COLON not in hidden):
+            if error.context == "while scanning a tag" and text[at : at + 1] in {",", "[", "]"}:
+                text = _with(text, at, ";")
+                continue
+            is_colon = error.problem == "found unexpected ':'" and text[at : at + 1] == ":"
+            if not is_colon or (_HIDDEN_COLON in text and _HIDDEN_COLON not in hidden):
                 raise
             text = _with(text, at, _HIDDEN_COLON)
             hidden = {**hidden, _HIDDEN_COLON: ":"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _INDENT: Final = 4
 _PLAIN = re.compile(r"[A-Za-z0-9_./](?:[A-Za-z0-9_./=+,@%~-]|:(?=[A-Za-z0-9_./]))*")
-_BEYOND = re.compile("[^\\x20-\\x7e]|[\"\\\\]")
+_BEYOND = re.compile('[^\\x20-\\x7e]|["\\\\]')
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _JSON_ESCAPES: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 

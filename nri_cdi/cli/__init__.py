@@ -23,7 +23,7 @@ ENVIRONMENT = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `nri-cdi` with these arguments (default: the process's own). Returns the exit status."""
-    options = _parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
+    options = build(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
     try:
         status: int = options.run(options)
         sys.stdout.flush()  # here, where a reader that is gone is expected
@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
                     yield from parser._words()  # noqa: SLF001  # a Parser
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def build(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the subcommands that `arguments` may need: a serving process does not load what it does not use."""
     parser = Parser(
         prog="nri-cdi",
@@ -84,8 +84,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     serve.register(commands)
     if command not in serve.COMMANDS:
-        from . import allocate, cdi, containerd_config, uninstall_check  # noqa: PLC0415
+        from . import allocate, cdi, completion, containerd_config, uninstall_check  # noqa: PLC0415
 
-        for module in (allocate, cdi, containerd_config, uninstall_check):
+        for module in (allocate, cdi, completion, containerd_config, uninstall_check):
             module.register(commands)
     return parser

@@ -80,7 +80,7 @@ class Watch:
                     watch, mask, _, size = _HEAD.unpack_from(data, at)
                     name = data[at + _HEAD.size : at + _HEAD.size + size].rstrip(b"\0")
                     at += _HEAD.size + size
-                    relevant = relevant or self._relevant(watch, mask, name)
+                    relevant = self._relevant(watch, mask, name) or relevant  # each is seen: a subclass takes notes
         return relevant
 
     def renew(self) -> None:

@@ -24,17 +24,33 @@ class NodeWatch(Watch):
     """
 
     def __init__(self, paths: Iterable[str], root: str = "/") -> None:
-        whole = [posixpath.join(root, path.lstrip("/")) for path in paths]
-        self._names = frozenset(os.fsencode(part) for path in whole for part in path.split("/"))
-        super().__init__(tuple(sorted({posixpath.dirname(path) for path in whole})))
+        self._nodes: dict[bytes, list[str]] = {}
+        directories = set()
+        for path in paths:
+            *above, name = posixpath.join(root, path.lstrip("/")).split("/")
+            self._nodes.setdefault(os.fsencode(name), []).append(path)
+            directories.add("/".join(above))
+        self._touched: set[str] = set()
+        self._all = False
+        super().__init__(tuple(sorted(directories)))
 
     def fileno(self) -> int:
         """For poll."""
         number: int = self.fd
         return number
 
+    def touched(self) -> frozenset[str] | None:
+        """The paths at which something may have changed by what has been taken since the last call; None: at any."""
+        touched = None if self._all else frozenset(self._touched)
+        self._touched, self._all = set(), False
+        return touched
+
     def _add(self, path: str, mask: int) -> int | None:
         return super()._add(path, mask & ~_NOISE)
 
     def _relevant(self, watch: int, mask: int, name: bytes) -> bool:
-        return (name in self._names) if name else super()._relevant(watch, mask, name)
+        nodes = self._nodes.get(name, ()) if name else ()
+        self._touched.update(nodes)
+        if super()._relevant(watch, mask, name):  # a directory itself, or what it is reached through
+            self._all = True
+        return bool(nodes) or self._all

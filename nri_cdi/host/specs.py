@@ -55,18 +55,22 @@ class Specs:
         self._memory = NOTHING_KNOWN
         self._known = threading.Condition()
         self._dirty = True  # something happened that the snapshot does not hold yet
-        self._woken = threading.Event()  # a request found that something happened; only where nobody watches for us
+        # looks are numbered: the latest that was begun, that was done, and, where nobody watches for us, that a request waits for
+        self._begun = self._done = self._wanted = 0
+        self._woken = threading.Event()  # somebody waits for one
         self._stopping = threading.Event()
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._said: dict[str, str] = {}
         self._reader = Reader(directories)
         self._watch: Watch | None = None
+        self._lost: Watch | None = None  # one that the kernel let us have and that does not see all
         self._watch_refused = False
         self._failure = ""  # of the latest scan, as it was logged
 
     def start(self) -> None:
         """Begin the first scan: it runs while the caller goes on loading."""
         self._make_watch()
+        self._begun += 1
         self._reader.ask({})
 
     def subscribe(self, listener: Callable[[Snapshot], None]) -> None:
@@ -80,11 +84,17 @@ class Specs:
 
     def current(self, patience: float) -> Snapshot | None:
         """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None."""
-        if not self._behind():
+        need = self._begun + 1
+        if self._watch is None:
+            if not (self._dirty or self._memory.unsettled or self._memory.is_stale()):
+                return self._snapshot
+            self._wanted = max(self._wanted, need)
+            self._woken.set()
+        elif not self._behind(need):
             return self._snapshot
         deadline = time.monotonic() + patience
         with self._known:
-            while self._behind():
+            while self._behind(need):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
@@ -109,18 +119,13 @@ class Specs:
 
     # -- inside
 
-    def _behind(self) -> bool:
-        """Whether something happened that the snapshot does not hold.
+    def _behind(self, need: int) -> bool:
+        """Whether something happened that the snapshot does not hold; where nobody watches for us, whether the look with this number is not done.
 
         The watch is asked first: `run` says that it is dirty before it takes an event, so an event is seen here or there.
         """
         watch = self._watch
-        if watch is not None:
-            return watch.pending() or self._dirty
-        if not self._dirty and self._memory.is_stale():
-            self._dirty = True
-            self._woken.set()
-        return self._dirty
+        return self._done < need if watch is None else watch.pending() or self._dirty
 
     def _wait(self) -> None:
         """Until something relevant happened, or it is time to look whether something did."""
@@ -130,8 +135,8 @@ class Specs:
         if self._watch is None:
             self._woken.wait(UNSETTLED if self._memory.unsettled else RESCAN)
             self._woken.clear()
-            if self._make_watch() or self._memory.unsettled or self._memory.is_stale():
-                self._dirty = True
+            is_new = self._make_watch()
+            self._dirty = is_new or self._wanted > self._done or self._memory.unsettled or self._memory.is_stale()
             return
         poll = select.poll()
         poll.register(self._watch.fd, select.POLLIN)
@@ -154,12 +159,23 @@ class Specs:
         """Have the kernel watch for us, if it will; whether that is new."""
         if self._watch is not None:
             return False
+        watch = self._lost
         try:
-            self._watch = Watch(self._directories)
+            if watch is None:
+                watch = self._lost = Watch(self._directories)
+            else:
+                watch.renew()
+            watch.follow(self._memory.linked)
         except OSError as error:
             self._say_unwatched(error)
             return False
+        self._watch, self._lost = watch, None
         return True
+
+    def _lose_watch(self, error: OSError) -> None:
+        # It is kept open: a request may look at it just now.
+        self._watch, self._lost = None, self._watch
+        self._say_unwatched(error)
 
     def _refresh(self) -> None:
         """Read the directories until nothing happens meanwhile; then the snapshot is current."""
@@ -177,6 +193,7 @@ class Specs:
             new = snapshot is not self._snapshot
             with self._known:
                 self._snapshot = snapshot
+                self._done = self._begun
                 self._dirty = self._happened_meanwhile()
                 self._known.notify_all()
             if new:
@@ -194,8 +211,7 @@ class Specs:
             self._watch.take()
             self._watch.renew()
         except OSError as error:
-            self._watch = None  # not closed: a request may look at it just now
-            self._say_unwatched(error)
+            self._lose_watch(error)
 
     def _say_failed(self, error: Exception) -> None:
         """Log the failure of a scan once, as long as it is the same."""
@@ -216,18 +232,18 @@ class Specs:
         """Whether anything happened since the scan began that it may not have seen."""
         watch = self._watch
         if watch is None:
-            return self._memory.is_stale()
+            return self._wanted > self._done
         try:
             new = watch.follow(self._memory.linked)
         except OSError as error:
-            self._watch = None
-            self._say_unwatched(error)
+            self._lose_watch(error)
             return True
         # What happened to a file with other names before it was watched shows in its identity.
         return (watch.pending() and watch.take()) or (new and self._memory.is_stale())
 
     def _scan(self) -> Snapshot:
         if not self._reader.is_asked:
+            self._begun += 1
             self._reader.ask(self._memory.read)
         before = self._memory
         scan, self._memory = merge(self._reader.answer(), before)

@@ -147,8 +147,11 @@ def advance(
 
     It is `before` itself if nothing is new, and shares with it what stays: a device that changes among ten thousand is little work.
     """
-    if before.catalog is catalog and world.changed is not None and not _overdue(before, now):
-        return _touched(before, catalog, world, world.changed, patience, now)
+    if before.catalog is catalog and world.changed is not None:
+        restless = _restless(before)
+        if not any(known.gone_since is not None and moment <= now for _, known, moment in restless):
+            names = {name for path in world.changed for name in catalog.paths[path]}
+            return _touched(before, catalog, world, names | {name for name, _, _ in restless}, patience, now)
     # What a broken spec file named stays what it is while it settles: no other name may take its host device.
     held = {
         name: old.candidate
@@ -178,22 +181,24 @@ def advance(
     return Inventory(known, left_out, catalog)
 
 
-def _overdue(before: Inventory, now: float) -> bool:
-    """Whether time alone changes what is known of a device that is gone, and perhaps whose name its host device has."""
-    for known in before.known.values():
+def _restless(inventory: Inventory) -> list[tuple[str, Known, float]]:
+    """The devices of which time alone changes what is known, and when."""
+    found = []
+    for name, known in inventory.known.items():
+        if known.health.healthy and not known.health.reason:
+            continue  # nearly all
+        moment = healths.due(known.health)
         if known.gone_since is not None:
-            moment = healths.due(known.health)
-            if now - known.gone_since >= FORGET or (moment is not None and moment <= now):
-                return True
-    return False
+            moment = min(known.gone_since + FORGET, moment or float("inf"))
+        if moment is not None:
+            found.append((name, known, moment))
+    return found
 
 
 def _touched(
-    before: Inventory, catalog: Catalog, world: World, changed: frozenset[str], patience: Patience, now: float
+    before: Inventory, catalog: Catalog, world: World, names: set[str], patience: Patience, now: float
 ) -> Inventory:
-    """The inventory after a look that found something else at these paths only."""
-    names = {name for path in changed for name in catalog.paths[path]}
-    names |= {name for name, old in before.known.items() if healths.due(old.health) is not None}
+    """The inventory after a look that found something else at these devices only."""
     new = {}
     for name in names & catalog.found.keys():
         old = before.known.get(name)
@@ -249,8 +254,7 @@ def remember(healthy: Mapping[Candidate, bool], *, same_boot: bool, patience: Pa
 
 def due(inventory: Inventory) -> float | None:
     """When `advance` would say something else although the world is the same; None if never."""
-    moments = [moment for known in inventory.known.values() if (moment := healths.due(known.health)) is not None]
-    return min(moments, default=None)
+    return min((moment for _, _, moment in _restless(inventory)), default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

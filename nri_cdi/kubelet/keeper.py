@@ -162,8 +162,9 @@ class Keeper:
             self._uevents = Uevents()
         except OSError as error:
             _log.info("the kernel does not tell of devices here (%s); their nodes are watched", error)
+        paths: frozenset[str] | None = None
         while not self._stopping.is_set():
-            self._wait(self._turn())
+            paths = self._wait(self._turn(paths))
         for source in (self._watch, self._uevents):
             if source is not None:
                 source.close()
@@ -183,8 +184,8 @@ class Keeper:
             _log.debug("a thread ended", exc_info=True)
             self._meeting.fatal(f"the thread {threading.current_thread().name} ended: {type(error).__name__}: {error}")
 
-    def _turn(self) -> float:
-        """Look once, deliver what came out; the seconds until the next look."""
+    def _turn(self, paths: frozenset[str] | None) -> float:
+        """Look once at these paths (None: at all), deliver what came out; the seconds until the next look."""
         snapshot = self._snapshot
         if snapshot is None:
             return RESCAN
@@ -192,10 +193,10 @@ class Keeper:
             self._taken = snapshot
             self._catalog = Catalog.of(snapshot, self._terms.kinds)
             self._watch_nodes(self._catalog.paths)
-            self._looks = {}
+            self._looks, paths = {}, None
         else:
             self._watch_nodes(None)
-        world = self._world(self._catalog)
+        world = self._world(self._catalog.paths if paths is None else paths)
         now = time.monotonic()
         terms = self._terms
         self._inventory = advance(
@@ -206,11 +207,11 @@ class Keeper:
         moments = (due(self._inventory), link.due(self._link, terms.unhealthy_after, self._all_starts()))
         return min([RESCAN, *(moment - now for moment in moments if moment is not None and moment > now)])
 
-    def _world(self, catalog: Catalog) -> World:
-        """A look at every node, and what is new since the look before."""
-        before = self._looks
-        self._looks = {path: look(self._node.host, path) for path in catalog.paths}
-        changed = {path for path, seen in self._looks.items() if before.get(path) != seen}
+    def _world(self, paths: Iterable[str]) -> World:
+        """A look at these nodes, and what is new since the looks before."""
+        seen = {path: look(self._node.host, path) for path in paths}
+        changed = {path for path, one in seen.items() if self._looks.get(path) != one}
+        self._looks |= {path: seen[path] for path in changed}
         renumbered = False
         for path in changed:
             node = self._looks[path].node
@@ -243,19 +244,23 @@ class Keeper:
                     "the kernel does not watch the device nodes (%s); they are looked at every %g s", error, RESCAN
                 )
 
-    def _wait(self, seconds: float) -> None:
-        """Until something may have changed, or so many seconds."""
-        sources = {source.fileno(): source.take for source in (self._watch, self._uevents) if source is not None}
+    def _wait(self, seconds: float) -> frozenset[str] | None:
+        """Until something may have changed, or so many seconds; at which paths it may have, None: at any."""
+        watch, uevents = self._watch, self._uevents
         poll = select.poll()
-        for fd in (self._wake, *sources):
-            poll.register(fd, select.POLLIN)
+        for source in (self._wake, watch, uevents):
+            if source is not None:
+                poll.register(source, select.POLLIN)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
+            anywhere = uevents is not None and uevents.fileno() in ready and uevents.take()
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
-                return
-            taken = [sources[fd]() for fd in ready]  # from each of them
-            if any(taken):
-                return
+                anywhere = True
+            if anywhere:
+                return None
+            if watch is not None and watch.fileno() in ready and watch.take():
+                return watch.touched()
+        return None

@@ -50,7 +50,7 @@ class Loop(ABC):
     @property
     def said(self) -> str:
         """How it stands with the kubelet, in the words of the newest log line."""
-        return f"{self._plugin.name}: {self._said or 'not registered with the kubelet yet'}"
+        return f"{self._plugin.name}: {self._said or 'not tried yet'}"
 
     @abstractmethod
     def _turn(self) -> float:

@@ -55,11 +55,6 @@ class Registration(Loop):
         self._since = float("-inf")
 
     @property
-    def standing(self) -> Standing:
-        """How the plugin stands with the kubelet."""
-        return self._standing
-
-    @property
     def registered(self) -> bool:
         """Whether the last Register succeeded."""
         return self._standing.registered

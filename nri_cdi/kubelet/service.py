@@ -40,6 +40,8 @@ class Config:
     kubelet_dir: pathlib.Path
     prefix: str
     guard: bool = True
+    pre_start: bool = True
+    """Whether PreStartContainer holds containers whose devices are not in order."""
     registry: bool = False
     preference: Preference = Preference.PACKED
     rules: Rules = field(default_factory=Rules)
@@ -113,12 +115,13 @@ class KubeletHalf:
         }
 
     def problem(self) -> str | None:
-        """Why not all resources with devices are with the kubelet now; None if they are."""
-        resources = {resource.name for resource in self.resources if resource.devices}
+        """Why not all resources with devices are with the kubelet now, each in the words of its newest log line; None if they are."""
         if not self._keeper.informed:
             return "the CDI spec files of this node have not been read yet"
-        missing = [name for name, registered in self.registered.items() if name in resources and not registered]
-        return f"not registered with the kubelet: {', '.join(missing)}" if missing else None
+        with self._lock:
+            offered = list(self._offered.values())
+        missing = [one.loop.said for one in offered if not (one.loop.registered and one.plugin.streams.open > 0)]
+        return f"not registered with the kubelet: {'; '.join(missing)}" if missing else None
 
     def update(self, snapshot: Specs) -> None:
         """Take the devices of a new snapshot. From any thread; never waits."""
@@ -153,7 +156,7 @@ class KubeletHalf:
 
     def _check(self, names: tuple[str, ...]) -> str | None:
         """Why a container with these devices may not start: the NRI half's answer, then our own look at the nodes."""
-        return self._ready(names) or self._keeper.hold(names)
+        return (self._ready(names) or self._keeper.hold(names)) if self._config.pre_start else None
 
     def _asked(self) -> str | None:
         try:

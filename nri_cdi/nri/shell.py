@@ -79,8 +79,9 @@ class _Connection:
 class Runner:
     """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours; then `run` returns.
 
-    `last_resort` is told after how many seconds the process must end by itself, by means that do not need the interpreter's lock; None: not any
-    more. `deadline` is how many seconds the plugin has for a request, 0: half of what the runtime gives. It is for what no thread of ours can see: a C extension that hangs with the lock held.
+    `deadline` is how many seconds the plugin has for a request, 0: half of what the runtime gives. `last_resort` is told after how many seconds
+    the process must end by itself, by means that do not need the interpreter's lock; None: not any more. It is for what no thread of ours
+    can see: a C extension that hangs with the lock held.
     """
 
     def __init__(
@@ -332,10 +333,20 @@ class Runner:
     # -- the watchdog
 
     def _set_alarm(self, connection: _Connection) -> None:
-        """Wake the watchdog if it would sleep too long. Called with the lock held."""
+        """Wake the watchdog if it would sleep too long. Called with the lock held.
+
+        The last resort is set here, not by the watchdog: a method that takes the interpreter's lock and keeps it would not let it.
+        """
         deadline = connection.session.next_deadline()
         if deadline is not None and deadline < self._alarm:
+            self._arm(deadline)
             self._wake.notify_all()
+
+    def _arm(self, until: float) -> None:
+        """The watchdog wakes at `until` (infinity: when it is woken), and the last resort comes a little later. Called with the lock held."""
+        if until != self._alarm:
+            self._alarm = until
+            self._last_resort(None if until == math.inf else until - self._clock() + LAST_RESORT)
 
     def _watch(self) -> None:
         while True:
@@ -352,9 +363,8 @@ class Runner:
 
     def _sleep(self, until: float | None) -> None:
         """Wait until then, or for ever, or to be woken. Called with the lock held."""
-        self._alarm = math.inf if until is None else until
+        self._arm(math.inf if until is None else until)
         timeout = None if until is None else until - self._clock()
-        self._last_resort(None if timeout is None else timeout + LAST_RESORT)
         self._wake.wait(timeout)
 
     def _wait_for_overdue(self, connection: _Connection) -> list[Request]:

@@ -206,6 +206,7 @@ def test_a_job_with_a_sidecar_ends_and_frees_all_devices(equipped: Equipped, clu
 
 
 def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(equipped: Equipped, cluster: Cluster) -> None:
+    """nri-cdi is a service of the node here, which is started before the kubelet."""
     both = pod("both", container(devices={mock.KIND: 1}), init=[sidecar(2)])
     cluster.create(asking("one", mock.KIND, 3), both)
     cluster.wait_running("one", "both")
@@ -215,12 +216,10 @@ def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(equipped: 
     boot = cluster.kubelet.node()["status"]["nodeInfo"]["bootID"]
 
     cluster.reboot()
-    equipped.agents.clear()
     checkpoint = json.loads(cluster.path(CHECKPOINT).read_text())
     assert len(checkpoint["Data"]["PodDeviceEntries"]) == len(places)
-    # as a service of the node would: everything at once
-    agents = {half: equipped.launch(half) for half in HALVES}
-    equipped.agents.update(agents)
+    equipped.agents = {half: equipped.launch(half) for half in HALVES}
+    equipped.agents["device-plugin"].wait_log("not registered with the kubelet")
     cluster.node.start()
     cluster.kubelet.start()
     cluster.kubelet.wait()
@@ -230,3 +229,21 @@ def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(equipped: 
     cluster.wait_running("both")
     assert cluster.kubelet.node()["status"]["nodeInfo"]["bootID"] != boot
     assert {place: equipped.look(*place) for place in places} == before
+
+
+def test_after_a_reboot_a_plugin_that_comes_late_finds_its_pods_rejected_and_serves_new_ones(
+    equipped: Equipped, cluster: Cluster
+) -> None:
+    """The kubelet's own rule for every device plugin: what waits for its start and finds no healthy device has failed for good."""
+    cluster.create(asking("one", mock.KIND, 3))
+    cluster.wait_running("one")
+    cluster.reboot()
+    equipped.agents.clear()
+    cluster.node.start()
+    cluster.kubelet.start()
+    cluster.kubelet.wait()
+    assert cluster.wait_phase("one", "Failed").reason == "UnexpectedAdmissionError"
+    equipped.start(*HALVES)
+    cluster.create(asking("all", mock.KIND, mock.COUNT))
+    cluster.wait_running("all")
+    assert equipped.look("all").problems == []

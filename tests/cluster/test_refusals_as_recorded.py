@@ -23,7 +23,7 @@ SOME_CASES = (
     Case("sidecar", "Never"),
     Case("restarted", "Always"),
 )
-SOME_LAYERS = ("prestart-nri-half-down", "create-name-unresolved", "start-gate", "guard")
+SOME_LAYERS = ("prestart-nri-half-down", "create-mount-missing", "start-gate", "guard")
 
 MEASURED = ("seconds",)
 

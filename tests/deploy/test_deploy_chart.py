@@ -16,7 +16,7 @@ import pytest
 import yaml
 from kind.matrix import GPU, MATRIX
 
-from nri_cdi.cli import _parser
+from nri_cdi.cli import build
 from nri_cdi.cli.serve import settings_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def settings(container: Object, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in [name for name in os.environ if name.startswith("NRI_CDI_")]:
         monkeypatch.delenv(name)
     arguments = [one for one in container["args"] if not one.startswith("--config=")]
-    return settings_of(_parser(arguments).parse_args(arguments))
+    return settings_of(build(arguments).parse_args(arguments))
 
 
 @pytest.fixture(params=MATRIX, ids=lambda values: json.dumps(values)[:60])

@@ -90,10 +90,10 @@ def test_the_units_are_as_confined_as_the_documentation_says(units: KindCluster)
         assert float(found[1]) <= float(documented[0]), said
 
 
-def test_a_plugin_that_containerd_starts_itself_serves_pods_and_comes_back_with_containerd(node: KindCluster) -> None:
-    node.in_node(f"PROGRAM=/usr/local/bin/nri-cdi {SOURCES}/deploy/systemd/install")
+def test_a_plugin_that_containerd_starts_itself_serves_pods_and_comes_back_with_containerd(units: KindCluster) -> None:
+    node = units
+    node.in_node("systemctl disable --now nri-cdi-nri@10 nri-cdi-nri@11")
     node.in_node(f"{SOURCES}/deploy/pre-installed/install && systemctl restart containerd")
-    node.in_node("systemctl start nri-cdi-device-plugin")
     try:
         for name in ("pre-installed", "again"):
             node.wait_allocatable(mock.KIND, mock.COUNT)
@@ -108,5 +108,4 @@ def test_a_plugin_that_containerd_starts_itself_serves_pods_and_comes_back_with_
         assert len(node.in_node("pgrep -f 'nri-cdi nri'").split()) == 1
     finally:
         node.in_node(f"{SOURCES}/deploy/pre-installed/install --remove && systemctl restart containerd", ok=False)
-        node.in_node(f"{SOURCES}/deploy/systemd/install --remove")
     assert "nri-cdi" not in node.in_node("ls /opt/nri/plugins")

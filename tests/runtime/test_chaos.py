@@ -15,14 +15,13 @@ ONE = SERIES[0]
 
 CUTS = (
     Cut("Configure", answer=False, how="cut 0"),
-    Cut("CreateContainer", answer=True, how="cut 50"),
     Cut("CreateContainer", answer=True, how="hold"),
     Cut("StartContainer", answer=False, how="freeze"),
 )
 
 
 def test_without_the_layers_the_harness_sees_both_kinds_of_harm(tmp_path: Path) -> None:
-    report = storm.run(storm.Plan(ONE, seed=1, seconds=8, slots=1, layers=False), tmp_path, wanted_hits=1)
+    report = storm.run(storm.Plan(ONE, seed=1, seconds=6, slots=1, layers=False), tmp_path, wanted_hits=1)
     assert report.invalid == ""
     assert report.violations[WITHOUT_DEVICES] > 0
     assert report.violations[KEYLESS_CHANGED] + report.violations[KEYLESS_DELAYED] > 0

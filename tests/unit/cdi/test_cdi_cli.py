@@ -134,7 +134,7 @@ def test_conflicts_are_errors_of_both_files(specs: Path, capsys: pytest.CaptureF
 
 def test_devices_in_yaml_name_the_device(specs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("devices", "--cdi-dir", str(specs), "-o", "yaml") == 0
-    assert capsys.readouterr().out.startswith("devices:\n- name: v.com/gpu=x\n")
+    assert capsys.readouterr().out.startswith("---\ndevices:\n    - name: v.com/gpu=x\n")
 
 
 def test_inject_edits_an_oci_spec_from_a_file(specs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

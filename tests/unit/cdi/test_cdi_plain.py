@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import marshal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,9 @@ def test_a_path_that_is_not_utf_8_survives() -> None:
     assert packed.decode(packed.encode(scan)) == scan
 
 
+WRONG: list[Any] = [None, (), ([],), (1, 2), ([[]], []), ([], [[]]), ([], [(True,)])]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -32,7 +36,7 @@ def test_a_path_that_is_not_utf_8_survives() -> None:
         b"[" * 100_000,
         packed.HEAD,
         packed.HEAD[:-2] + b"3\n" + marshal.dumps(([], [])),
-        *(packed.HEAD + marshal.dumps(value) for value in (None, (), ([],), (1, 2), ([[]], []), ([], [[]]), ([], [(True,)]))),
+        *(packed.HEAD + marshal.dumps(value) for value in WRONG),
         packed.HEAD + marshal.dumps(([], []))[:-1],
     ],
 )

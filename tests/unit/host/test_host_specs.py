@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import subprocess
@@ -13,71 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nri_cdi.cdi.scan import look
 from nri_cdi.host import reader
 from nri_cdi.host import specs as module
 from nri_cdi.host.inotify import Watch
-from nri_cdi.host.reader import Reader
 from nri_cdi.host.specs import Specs
+from nri_cdi.testing.spec_files import InProcess, devices, running, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from nri_cdi.cdi.look import Identity, Key, Look
-
     Change = Callable[[Path], object]
-
-
-def text(*devices: str) -> str:
-    edits = {"env": ["A=1"]}
-    return json.dumps(
-        {
-            "cdiVersion": "0.6.0",
-            "kind": "v.com/d",
-            "devices": [{"name": name, "containerEdits": edits} for name in devices],
-        }
-    )
-
-
-class SameProcess(Reader):
-    """Looks without a child process, which most of these tests do not need: what is looked at, and when, is the same."""
-
-    def ask(self, known: Mapping[Key, Identity]) -> None:
-        self._known = dict(known)
-
-    def answer(self) -> Look:
-        return look(self._directories, self._known, leases=False)
-
-
-class InProcess(Specs):
-    """Without the child process."""
-
-    def __init__(self, directories: tuple[str, ...]) -> None:
-        super().__init__(directories)
-        self._reader = SameProcess(directories)
-
-    def start(self) -> None:
-        self._make_watch()
-
-
-@contextlib.contextmanager
-def running(specs: Specs) -> Iterator[Specs]:
-    specs.start()
-    thread = threading.Thread(target=specs.run)
-    thread.start()
-    try:
-        yield specs
-    finally:
-        specs.stop()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def devices(specs: Specs) -> set[str]:
-    snapshot = specs.current(20)
-    assert snapshot is not None
-    return {name.partition("=")[2] for name in snapshot.devices}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nri_cdi.cdi import EMPTY, ContainerEdits, DeviceNode, HostNode, Snapshot, scan_directories
@@ -212,6 +212,7 @@ _steps = st.tuples(
 )
 
 
+@settings(max_examples=50, deadline=None)  # each example is a life of several steps
 @given(st.lists(_steps, max_size=8))
 def test_no_device_is_lost_within_the_hour_and_whatever_is_wrong_has_a_reason(
     steps: list[tuple[float, SpecFile | None, bool, set[str]]],
@@ -228,6 +229,24 @@ def test_no_device_is_lost_within_the_hour_and_whatever_is_wrong_has_a_reason(
             assert well or reason
             assert bool(reason) or in_order
         seen |= after.keys()
+
+
+@settings(max_examples=50, deadline=None)  # each example is a life of several steps
+@given(
+    st.lists(st.tuples(st.floats(0.1, 30), st.sets(st.sampled_from(["/dev/mock/d0", "/dev/mock/d1"]))), max_size=12),
+    st.booleans(),
+)
+def test_looks_that_find_little_new_come_to_the_same_as_looks_at_everything(
+    steps: list[tuple[float, set[str]]],
+    broken: bool,  # noqa: FBT001  # a property's argument
+) -> None:
+    told, now = Over(), 0.0
+    gone = spec_file(GPU, ["gone"], "/etc/cdi/b.yaml")
+    told.at(now, snapshot(gpus("d0", "d1", "d2"), gone))
+    specs = snapshot(gpus("d0", "d1", "d2"), rejected=[gone.path] if broken else [])
+    for pause, missing in steps:
+        now += pause
+        told.at(now, specs, missing=missing)  # compares the two
 
 
 def test_what_changed_is_said_once_and_devices_are_gathered_by_reason() -> None:

@@ -130,7 +130,7 @@ def test_a_directory_of_nodes_that_comes_later_is_seen_promptly(
     assert half.problem() is None
 
 
-def test_a_node_of_another_type_is_unhealthy_and_using_a_node_wakes_nobody(
+def test_a_node_that_is_replaced_by_something_else_is_unhealthy(
     make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet
 ) -> None:
     host.make("d0", "d1")
@@ -158,6 +158,19 @@ def test_a_start_is_held_with_the_reason_while_its_device_settles_and_goes_on_wh
     with pytest.raises(PreStartError, match=f"{GPU}=d0: /dev/mock/d0 is not there"):
         kubelet.prestart(GPU, ids)
     host.make("d0")
+    kubelet.prestart(GPU, ids)
+
+
+def test_with_pre_start_off_no_start_is_held(
+    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet
+) -> None:
+    host.make("d0")
+    nri = Nri()
+    make(gpus(1), nri=nri, pre_start=False)
+    has(kubelet, 1)
+    ids = kubelet.allocate(GPU, 1).ids
+    nri.problem = "not synchronised"
+    host.remove("d0")
     kubelet.prestart(GPU, ids)
 
 

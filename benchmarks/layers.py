@@ -1,0 +1,207 @@
+"""What the layers cost: an answer with all of them on beside one with all of them off, and what a second slot adds.
+
+    python benchmarks/layers.py [--json] [--requests N]
+
+Two agents at once, each with a runtime of its own (hack/lab/driver.py: the least there is), are asked in turns, so that what the machine does
+besides hits both. On: own deadline with its watchdog, start gate, strict link, guards in the request. Off: `--deadline 30 --start-gate
+off`, no guards. The requests are those of benchmarks/answer.py. An answer's time is from the first byte sent to the last one received.
+
+The second slot is asked with what the runtime shows it: the container as the first one has adjusted it. Its time is measured as an answer, and in this process
+as that of the handler alone; the rest is the kernel's: two messages over a socket, two threads woken. Needs neither root nor a container runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "hack")]  # from a checkout that nobody has installed
+
+# below the line that makes them importable
+from lab.driver import Driver, container_request  # noqa: E402
+from lab.trouble import LabError  # noqa: E402
+
+from benchmarks.answer import KIND, NODES, Place  # noqa: E402
+from nri_cdi.cdi import Snapshot, scan_directories  # noqa: E402
+from nri_cdi.host.root import HostRoot  # noqa: E402
+from nri_cdi.inject import InjectPlugin, Stance  # noqa: E402
+from nri_cdi.kubelet.allocate import allocate  # noqa: E402
+from nri_cdi.nri import Event, api  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PREFIX: Final = "cdi.k8s.io/"
+OFF: Final = ("--deadline", "30", "--start-gate", "off")
+ON: Final = ("--strict-link", "on")
+WARM_UP: Final = 100
+TARGETS: Final = {"layers_percent": 10.0, "second_handler_us": 60.0}
+
+
+def request(*, guard: bool) -> api.CreateContainerRequest:
+    """A container that was allocated all devices of the spec, as the kubelet asks for it."""
+    allocation = allocate(
+        [f"d{number}" for number in range(len(NODES))], KIND, prefix=PREFIX, random_id=bytes(16), guard=guard
+    )
+    result = container_request(dict(allocation.annotations))
+    for mount in allocation.mounts:
+        result.container.mounts.append(
+            api.Mount(destination=mount.container_path, type="bind", source=mount.host_path, options=["rbind", "ro"])
+        )
+    return result
+
+
+def adjusted(asked: api.CreateContainerRequest, adjustment: api.ContainerAdjustment) -> api.CreateContainerRequest:
+    """The request as the runtime shows it to the next plugin."""
+    result = api.CreateContainerRequest()
+    result.CopyFrom(asked)
+    container = result.container
+    removed = {mount.destination[1:] for mount in adjustment.mounts if mount.destination.startswith("-")}
+    mounts = [mount for mount in container.mounts if mount.destination not in removed]
+    mounts += [mount for mount in adjustment.mounts if not mount.destination.startswith("-")]
+    del container.mounts[:]
+    container.mounts.extend(mounts)
+    container.annotations.update(adjustment.annotations)
+    container.env.extend(f"{one.key}={one.value}" for one in adjustment.env)
+    container.linux.devices.extend(adjustment.linux.devices)
+    return result
+
+
+def summary(times: Sequence[float]) -> dict[str, float]:
+    """Median and p99, in microseconds."""
+    ordered = sorted(times)
+    return {
+        "median": round(statistics.median(ordered) * 1e6, 1),
+        "p99": round(ordered[len(ordered) * 99 // 100] * 1e6, 1),
+    }
+
+
+def paired(calls: Sequence[tuple[Driver, str, bytes]], count: int) -> list[dict[str, float]]:
+    """The answers' times of several calls, made in turns `count` times, whose order changes."""
+    times: list[list[float]] = [[] for _ in calls]
+    for number in range(count + WARM_UP):
+        for at in range(len(calls)):
+            which = (at + number) % len(calls)
+            driver, method, payload = calls[which]
+            answer, seconds = driver.timed(method, payload)
+            if answer.payload is None:
+                raise LabError(f"refused: {answer.status.message}")
+            if number >= WARM_UP:
+                times[which].append(seconds)
+    return [summary(one) for one in times]
+
+
+def handler(place: Place, asked: api.CreateContainerRequest, count: int) -> dict[str, float]:
+    """The time of the handler alone, from the encoded request to the encoded answer, in this process."""
+    snapshot = Snapshot.build(scan_directories([str(place.root / "cdi")]))
+    plugin = InjectPlugin(lambda _: snapshot, HostRoot(), Stance(PREFIX))
+    payload = asked.SerializeToString()
+    times = []
+    for number in range(count + WARM_UP):
+        started = time.perf_counter()
+        if plugin.concerns(Event.CREATE_CONTAINER, payload, state_change=False):
+            answer = plugin.create_container(api.CreateContainerRequest.FromString(payload))
+            if answer is not None:
+                answer.SerializeToString()
+        if number >= WARM_UP:
+            times.append(time.perf_counter() - started)
+    return summary(times)
+
+
+def measure(root: Path, count: int) -> dict[str, Any]:
+    """Everything, as what `--json` prints."""
+    guarded, bare = request(guard=True), request(guard=False)
+    keyless = container_request({}).SerializeToString()
+    with ExitStack() as stack:
+        drivers = []
+        for name, flags in (("on", ON), ("off", OFF)):
+            place = Place(root / name)
+            driver = stack.enter_context(Driver(place.socket))
+            stack.enter_context(place.agent("nri", *flags))
+            driver.accept()
+            drivers.append(driver)
+        on, off = drivers
+        first = on.call("CreateContainer", guarded.SerializeToString())
+        if first.payload is None:
+            raise LabError(f"refused: {first.status.message}")
+        second = adjusted(guarded, api.CreateContainerResponse.FromString(first.payload).adjust)
+        again = on.call("CreateContainer", second.SerializeToString())
+        if again.payload != b"":
+            raise LabError("the second slot does not find everything done")
+        ours = paired(
+            [(on, "CreateContainer", guarded.SerializeToString()), (off, "CreateContainer", bare.SerializeToString())],
+            count,
+        )
+        others = paired([(on, "CreateContainer", keyless), (off, "CreateContainer", keyless)], count)
+        slots = paired(
+            [(on, "CreateContainer", second.SerializeToString()), (off, "CreateContainer", keyless)], count
+        )
+        validate = api.ValidateContainerAdjustmentRequest(
+            pod=guarded.pod,
+            container=container_request({}).container,
+            plugins=[api.PluginInstance(name="nri-cdi", index="10")],
+        ).SerializeToString()
+        strict = paired([(on, "ValidateContainerAdjustment", validate)], count)
+        alone = {
+            "first": handler(place, guarded, count),
+            "second": handler(place, second, count),
+        }
+    return {
+        "ours_us": {"on": ours[0], "off": ours[1]},
+        "not_ours_us": {"on": others[0], "off": others[1]},
+        "strict_link_not_ours_us": strict[0],
+        "second_slot_us": {"answer": slots[0], "beside_an_empty_answer": slots[1], "handler": alone["second"]},
+        "first_slot_handler_us": alone["first"],
+        "requests": count,
+        "targets": TARGETS,
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    """The numbers for people."""
+    lines = []
+    for name, label in (("ours_us", "answer, 4 devices"), ("not_ours_us", "answer, not ours")):
+        on, off = result[name]["on"], result[name]["off"]
+        for part in ("median", "p99"):
+            more = (on[part] / off[part] - 1) * 100
+            lines.append(
+                f"{label}, {part:<7} on {on[part]:8.1f} us   off {off[part]:8.1f} us   {more:+5.1f} %"
+                f"   (aim: within {TARGETS['layers_percent']:g} %)"
+            )
+    strict = result["strict_link_not_ours_us"]
+    lines.append(f"strict link, not ours: {strict['median']:.1f} us more for each container, p99 {strict['p99']:.1f}")
+    second = result["second_slot_us"]
+    lines.append(
+        f"second slot: handler {second['handler']['median']:.1f} us (aim: under {TARGETS['second_handler_us']:g}), "
+        f"answer {second['answer']['median']:.1f} us, of which an empty answer takes {second['beside_an_empty_answer']['median']:.1f}"
+    )
+    lines.append(f"first slot: handler {result['first_slot_handler_us']['median']:.1f} us")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--requests", type=int, default=3000, metavar="N", help="of each kind (default: 3000)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="nri-cdi-bench-") as directory:
+        try:
+            result = measure(Path(directory), options.requests)
+        except (TimeoutError, LabError) as error:
+            print(f"layers: {error}", file=sys.stderr)
+            return 1
+    print(json.dumps(result, indent=2) if options.json else text(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What containerd 2.2 and newer can add: the strict link (event 14) and its required plugins. Off by default; each is shown alone.
+
+These run where $RUNTIMES names such a containerd: `RUNTIMES="1.7 2.1 2.4" make test`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import mock
+from lab.agent import CHECKOUT, Agent
+from lab.config import version
+from lab.cri import CriError
+from lab.fixtures import SERIES
+from lab.node import Node
+from lab.served import Served, node_spec
+from lab.trouble import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.pods import Container
+
+HANGING = Path(__file__).parent / "hanging"
+KIND = "trouble.example.com/dev"
+ALONE = ("--start-gate", "off", "--deadline", "30")
+REQUIRED = {"required-plugins.noderesource.dev": '["nri-cdi"]'}
+
+pytestmark = pytest.mark.parametrize(
+    "series", [series for series in SERIES if version(series) >= (2, 2)], indirect=True
+)
+
+
+@pytest.fixture(scope="module")
+def validating(series: str) -> Iterator[Served]:
+    """A node whose runtime looks at a pod's own list of required plugins, and has none for all."""
+    with Node(series, default_validator={"enable": True}) as node:
+        served = Served(node)
+        directory = node.path("/dev/trouble")
+        directory.mkdir()
+        for number, name in enumerate(("hang", "die")):
+            os.mknod(directory / name, stat.S_IFCHR | 0o666, os.makedev(mock.MAJOR, 100 + number))
+        yield served
+
+
+@pytest.fixture
+def troubled(validating: Served) -> Iterator[Served]:
+    spec = node_spec(KIND)
+    spec["devices"] = [
+        {"name": name, "containerEdits": {"deviceNodes": [{"path": f"/dev/trouble/{name}"}]}} for name in ("hang", "die")
+    ]
+    validating.write_spec("trouble.json", spec)
+    yield validating
+    validating.tidy()
+
+
+@contextlib.contextmanager
+def agent(served: Served, *flags: str) -> Iterator[Agent]:
+    """An NRI half that comes to grief at the devices of KIND, without an own deadline and a start gate."""
+    env = {"PYTHONPATH": f"{HANGING}:{CHECKOUT}"}
+    since = served.node.log_size()
+    nri = Agent(served.node.sandbox, "nri", *served.flags, *ALONE, *flags, env=env)
+    try:
+        yield nri.wait_ready()
+    finally:
+        nri.kill()  # in order it would first answer what hangs
+        wait_until(lambda: "lost" in (log := served.node.log(since)) or "closed" in log, 5, "the runtime's notice")
+
+
+def inside(container: Container) -> list[str]:
+    assert container.running()
+    return container.sh("cd /dev; ls -d trouble/* mock/* 2>/dev/null")[1].split()
+
+
+@pytest.mark.parametrize("trouble", ["hang", "die"])
+def test_the_strict_link_alone_refuses_the_container_during_which_we_fail(troubled: Served, trouble: str) -> None:
+    with agent(troubled, "--strict-link", "on"):
+        pod = troubled.node.pod()
+        with pytest.raises(CriError, match="validator plugin 10-nri-cdi failed: "):
+            pod.container(extra=troubled.allocation(f"{KIND}={trouble}", guard=False))
+        assert pod.container("plain").start().running()
+
+
+@pytest.mark.parametrize("trouble", ["hang", "die"])
+def test_without_it_that_container_runs_without_its_devices(troubled: Served, trouble: str) -> None:
+    with agent(troubled):
+        container = troubled.node.pod().container(extra=troubled.allocation(f"{KIND}={trouble}", guard=False))
+        assert inside(container.start()) == []
+
+
+def test_a_pod_that_requires_us_is_refused_while_we_are_away_and_no_other_pod_is(troubled: Served) -> None:
+    pod, other = troubled.node.pod(annotations=REQUIRED), troubled.node.pod()
+    with pytest.raises(CriError, match='required plugin "nri-cdi" not present'):
+        pod.container(extra=troubled.devices(1, guard=False))
+    assert other.container("plain").start().running()
+    with agent(troubled):
+        assert inside(pod.container("later", extra=troubled.devices(1, guard=False)).start()) == ["mock/device_1"]
+
+
+def test_a_pod_that_does_not_require_us_runs_without_its_devices_while_we_are_away(troubled: Served) -> None:
+    assert inside(troubled.node.pod().container(extra=troubled.devices(1, guard=False)).start()) == []

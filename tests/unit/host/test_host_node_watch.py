@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nri_cdi.host.node_watch import NodeWatch
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator
+
+A, B = "/dev/mock/a", "/dev/mock/b"
+
+
+@pytest.fixture
+def dev(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "dev/mock"
+    path.mkdir(parents=True)
+    (path / "a").touch()
+    return path
+
+
+@pytest.fixture
+def watch(tmp_path: pathlib.Path, dev: pathlib.Path) -> Iterator[NodeWatch]:
+    assert dev.exists()
+    watch = NodeWatch([A, B], str(tmp_path))
+    yield watch
+    watch.close()
+
+
+def test_a_node_that_comes_or_goes_is_named(dev: pathlib.Path, watch: NodeWatch) -> None:
+    (dev / "b").touch()
+    assert watch.take()
+    assert watch.touched() == frozenset({B})
+    (dev / "a").unlink()
+    (dev / "b").rename(dev / "other")
+    assert watch.take()
+    assert watch.touched() == frozenset({A, B})
+    assert watch.touched() == frozenset()
+
+
+def test_using_a_node_and_what_happens_to_others_is_nothing(dev: pathlib.Path, watch: NodeWatch) -> None:
+    with (dev / "a").open("w") as node:
+        node.write("used")
+    (dev / "a").chmod(0o600)
+    (dev / "other").touch()
+    assert not watch.take()
+    assert watch.touched() == frozenset()
+
+
+def test_a_directory_that_comes_or_goes_may_change_every_node(dev: pathlib.Path, watch: NodeWatch) -> None:
+    (dev / "a").unlink()
+    dev.rmdir()
+    assert watch.take()
+    assert watch.touched() is None
+    watch.renew()
+    dev.mkdir()
+    assert watch.take()
+    assert watch.touched() is None
+    watch.renew()
+    (dev / "a").touch()
+    assert watch.take()
+    assert watch.touched() == frozenset({A})
