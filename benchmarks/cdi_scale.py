@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 MS = 1000.0
 
 
-def device(kind: str, name: str) -> dict[str, Any]:
+def device(kind: str, name: str, mark: int) -> dict[str, Any]:
     """A device as a GPU vendor's tool writes it: nodes, mounts, a hook."""
     return {
         "name": name,
         "containerEdits": {
-            "env": [f"DEVICE={kind}={name}"],
+            "env": [f"DEVICE={kind}={name}", f"MARK={mark}"],
             "deviceNodes": [{"path": f"/dev/{name}", "hostPath": "/dev/null", "type": "c", "major": 195, "minor": 1}],
             "mounts": [
                 {"hostPath": f"/usr/lib/{name}.so", "containerPath": f"/usr/lib/{name}.so", "options": ["ro", "bind"]}
@@ -44,9 +44,9 @@ def device(kind: str, name: str) -> dict[str, Any]:
     }
 
 
-def spec(kind: str, count: int, first: int = 0) -> str:
+def spec(kind: str, count: int, mark: int = 0) -> str:
     """A spec file in YAML's JSON form, as most are written."""
-    devices = [device(kind, f"d{number}") for number in range(first, first + count)]
+    devices = [device(kind, f"d{number}", mark) for number in range(count)]
     return json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": devices})
 
 
@@ -133,7 +133,7 @@ def measure(directory: Path, files: int, devices: int, rounds: int) -> dict[str,
         effect, first = [], 0.0
         for number in range(rounds):
             path = directory / f"{number % files}.json"
-            content = spec(f"v.com/c{number % files}", size, first=number + 1)
+            content = spec(f"v.com/c{number % files}", size, mark=number + 1)
             temporary = path.with_suffix(".tmp")
             temporary.write_text(content)
             start = time.perf_counter()
@@ -151,7 +151,7 @@ def measure(directory: Path, files: int, devices: int, rounds: int) -> dict[str,
             number = 1000
             while not stop.wait(0.02):
                 number += 1
-                change(directory / f"{files - 1}.json", spec(f"v.com/c{files - 1}", size, first=number))
+                change(directory / f"{files - 1}.json", spec(f"v.com/c{files - 1}", size, mark=number))
 
         child = os.fork()  # the writer is another process: it must not hold our interpreter
         if child == 0:
@@ -159,7 +159,7 @@ def measure(directory: Path, files: int, devices: int, rounds: int) -> dict[str,
                 changing()
             os._exit(0)
         try:
-            result["requests, reloading"] = summary(requests(specs, 4, one if files > 1 else []))
+            result["requests, reloading"] = summary(requests(specs, 4, one))
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)

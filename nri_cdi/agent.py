@@ -161,15 +161,12 @@ def _stance(settings: Settings) -> Stance:
 
 
 def _last_resort(seconds: float | None) -> None:
-    """End the process after so many seconds, from a thread of C that does not need the interpreter's lock; None: do not.
+    """End the process after so many seconds, by a signal of the kernel, which does not need the interpreter's lock; None: do not.
 
     A C extension that hangs with that lock held stops every thread of ours. The connection's end then lets the runtime go on with the other slot; without
-    one the guard keeps the container from starting. What every thread was at is written to stderr.
+    one the guard keeps the container from starting. What every thread was at is written to stderr (see `run`).
     """
-    if seconds is None:
-        faulthandler.cancel_dump_traceback_later()
-    else:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
 
 
 def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socket | None = None) -> int:
@@ -185,6 +182,9 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    faulthandler.register(
+        signal.SIGALRM, file=2, chain=True
+    )  # then the signal ends the process, as ever: see `_last_resort`
     specs = Specs(settings.cdi_dir)
     specs.start()  # the first look runs in a child while we load
     nri_half = NriHalf(settings, specs, inherited, stop.set) if nri else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lab.agent import Agent
-from lab.config import NRI_SOCKET, native_cdi_always, version
+from lab.config import NRI_SOCKET, native_cdi_always
 from lab.node import Node
 from lab.served import OTHER_PREFIX
 
@@ -37,8 +37,6 @@ _FREEZE: Final = 1.3
 
 _BODY: Final = ("cut 10", "cut 90", *(f"garble {percent}" for percent in (15, 30, 45, 60, 75, 90, 99)))
 _SILENT: Final = tuple(Cut("Synchronize", answer=True, how=how) for how in ("hold", "garble 0"))
-_ZOMBIE: Final = Cut("Synchronize", answer=False, how="freeze")
-"""containerd 1.7 keeps a plugin that answers Synchronize too late connected, and never asks it again."""
 
 _FIRED: Final = 8.0  # seconds in which the step must come; also those in which the agent must be back
 
@@ -135,7 +133,7 @@ def _one(scene: load.Scene, proxy: Proxy, agent: _Agent, pod: Pod, cut: Cut, num
         _fired(scene, proxy, cut)
         load.attempt(scene, pod, keyed, f"keyed-{number}")
     load.attempt(scene, pod, world.rich(), f"keyless-{number}")
-    if cut in _SILENT or (cut == _ZOMBIE and version(scene.node.series) < (2, 0)):
+    if cut in _SILENT:
         # the runtime waits for an answer that the agent has sent: only a new connection can end that
         proxy.drop()
     _back(scene, proxy, agent, cut)

@@ -1,7 +1,7 @@
 """A program of its own that reads the spec directories for a process that must not stand still: `python -m nri_cdi.cdi.reading DIRECTORY...`.
 
 Parsing YAML holds the interpreter lock for hundreds of milliseconds. Standard input has frames: what is known (see `packed`); for each a frame with a
-look comes out. A frame is its length in eight bytes, then its bytes. It ends with its input, and after it has parsed much, to give the memory back.
+look comes out. A frame is its length in eight bytes, then its bytes. It ends with its input.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ import struct
 import sys
 
 from nri_cdi.cdi import packed
-from nri_cdi.cdi.files import RejectedFile
 from nri_cdi.cdi.scan import look
 
 LENGTH = struct.Struct(">Q")
 """The head of a frame."""
-
-_DEVICES_MAX = 200
-"""Devices parsed at once after which the process gives its memory back by ending."""
 
 
 def main(directories: list[str]) -> None:
@@ -27,17 +23,13 @@ def main(directories: list[str]) -> None:
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     while len(head := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
         known = packed.decode_known(sys.stdin.buffer.read(*LENGTH.unpack(head)))
-        found = look(directories, known, leases=True)
-        answer = packed.encode_look(found)
+        answer = packed.encode_look(look(directories, known, leases=True))
         sys.stdout.buffer.write(LENGTH.pack(len(answer)) + answer)
         sys.stdout.buffer.flush()
-        contents = [file.content for file in found.files if file.content is not None]
-        if sum(10 if isinstance(file, RejectedFile) else len(file.spec.devices) for file in contents) > _DEVICES_MAX:
-            return
 
 
 if __name__ == "__main__":
     import gc
 
-    gc.disable()  # the process is short-lived: collecting garbage costs more than keeping it
+    gc.disable()  # the process is short-lived, and ended after much work: collecting garbage costs more than keeping it
     main(sys.argv[1:])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count, repeat
+from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -49,16 +49,24 @@ class DeviceEntry:
 
 
 class Devices(Mapping[str, DeviceEntry]):
-    """The devices that resolve, by qualified name, in the order of the names."""
+    """The devices that resolve, by qualified name, in the order of the names.
 
-    __slots__ = ("_index", "_sorted")
+    Of many snapshots only a few names are ever asked for, so the order, and the numbers in a file, are found out when they are needed.
+    """
 
-    def __init__(self, index: dict[str, tuple[SpecFile, int]]) -> None:
+    __slots__ = ("_index", "_numbers", "_sorted")
+
+    def __init__(self, index: dict[str, SpecFile]) -> None:
         self._index = index
-        self._sorted: list[str] | None = None  # many snapshots are only asked for single names
+        self._numbers: dict[int, dict[str, int]] = {}
+        self._sorted: list[str] | None = None
 
     def __getitem__(self, name: str) -> DeviceEntry:
-        return DeviceEntry(name, *self._index[name])
+        file = self._index[name]
+        numbers = self._numbers.get(id(file))
+        if numbers is None:
+            numbers = self._numbers[id(file)] = dict(zip(names_of(file.spec), count(), strict=False))
+        return DeviceEntry(name, file, numbers[name])
 
     def __contains__(self, name: object) -> bool:
         return name in self._index
@@ -202,19 +210,18 @@ class Snapshot:
         )
 
 
-def _index(specs: Sequence[SpecFile]) -> tuple[dict[str, tuple[SpecFile, int]], dict[str, tuple[str, ...]]]:
-    """Files and numbers by qualified name without the conflicting ones, and for these the paths that define them.
+def _index(specs: Sequence[SpecFile]) -> tuple[dict[str, SpecFile], dict[str, tuple[str, ...]]]:
+    """Files by qualified name without the conflicting names, and for these the paths that define them.
 
     Whole files go in at once, which is what makes a snapshot of ten thousand devices a matter of milliseconds.
     """
-    index: dict[str, tuple[SpecFile, int]] = {}
+    index: dict[str, SpecFile] = {}
     conflicts: dict[str, dict[str, None]] = {}
     for file in specs:
-        names = names_of(file.spec)
-        entries = dict(zip(names, zip(repeat(file), count()), strict=False))
-        if not index.keys().isdisjoint(names):
-            for name in index.keys() & names:
-                other = index[name][0]
+        entries = dict.fromkeys(names_of(file.spec), file)
+        if not index.keys().isdisjoint(entries):
+            for name in index.keys() & entries.keys():
+                other = index[name]
                 if other.priority == file.priority:
                     conflicts.setdefault(name, {}).update({other.path: None, file.path: None})
                     del entries[name]

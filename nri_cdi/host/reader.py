@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 30.0
 """Seconds after which the process is ended: a directory on a dead network file system, or a file that is a bomb."""
 
+MUCH: Final = 1 << 17
+"""Bytes of an answer after which the process is ended: parsing so much has made it large."""
+
 _PART: Final = 1 << 18
 """Bytes taken from the pipe at once."""
 
@@ -40,12 +43,9 @@ class Reader:
         self._directories = directories
         self._child: subprocess.Popen[bytes] | None = None
         self._asked = False
+        self._is_warm = False  # it has answered before
+        self._question = b""
         self._stopped = False
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a process, so that a question would be answered without a start."""
-        return self._child is not None
 
     @property
     def is_asked(self) -> bool:
@@ -60,7 +60,11 @@ class Reader:
         if self._stopped:  # it may have come before there was a child
             child.kill()
         self._asked = True
-        question = packed.encode_known(known)
+        self._question = packed.encode_known(known)
+        self._put(child)
+
+    def _put(self, child: subprocess.Popen[bytes]) -> None:
+        question = self._question
         assert child.stdin is not None  # noqa: S101 - it is a pipe
         try:
             child.stdin.write(len(question).to_bytes(_LENGTH, "big") + question)
@@ -70,14 +74,15 @@ class Reader:
 
     def answer(self) -> Look:
         """Wait for the look. Raises ScanFailed."""
-        child = self._child
-        assert child is not None  # noqa: S101 - it was asked
-        assert child.stdout is not None  # noqa: S101 - it is a pipe
         deadline = time.monotonic() + TIMEOUT
         try:
-            head = _take(child.stdout, _LENGTH, deadline)
-            data = _take(child.stdout, int.from_bytes(head, "big"), deadline) if len(head) == _LENGTH else head
-            look = packed.decode_look(data) if len(head) == _LENGTH else self._failed(child, head)
+            head, data = self._frame(deadline)
+            if not head and self._is_warm:  # it ended between two questions; a fresh one has no such excuse
+                self.end()
+                self._child = begin(self._directories)
+                self._put(self._child)
+                head, data = self._frame(deadline)
+            look = packed.decode_look(data) if len(head) == _LENGTH else self._failed(head)
         except TimeoutError:
             self.end()
             raise ScanFailed(
@@ -89,10 +94,21 @@ class Reader:
         except ScanFailed:
             self.end()
             raise
-        self._asked = False
+        self._asked, self._is_warm = False, True
+        if len(data) > MUCH:
+            self.end()
         return look
 
-    def _failed(self, child: subprocess.Popen[bytes], head: bytes) -> Look:
+    def _frame(self, deadline: float) -> tuple[bytes, bytes]:
+        child = self._child
+        assert child is not None  # noqa: S101 - it was asked
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        head = _take(child.stdout, _LENGTH, deadline)
+        return head, _take(child.stdout, int.from_bytes(head, "big") if len(head) == _LENGTH else 0, deadline)
+
+    def _failed(self, head: bytes) -> Look:
+        child = self._child
+        assert child is not None  # noqa: S101 - it was asked
         assert child.stderr is not None  # noqa: S101 - it is a pipe
         status = child.wait()
         last = child.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
@@ -102,7 +118,7 @@ class Reader:
 
     def end(self) -> None:
         """End the process, if there is one. To be called by the thread that asks."""
-        child, self._child, self._asked = self._child, None, False
+        child, self._child, self._asked, self._is_warm = self._child, None, False, False
         if child is not None:
             child.kill()
             child.communicate()

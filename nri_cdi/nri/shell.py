@@ -38,14 +38,17 @@ if TYPE_CHECKING:
     from . import api
     from .events import Event
     from .plugin import Plugin
-    from .session import Request
+    from .session import Request, Runtime
 
     Reply = Callable[[Session, float], object]
 
 LOG = logging.getLogger("nri_cdi.nri")
 
+RETRY_FIRST: Final = 0.001
+"""Seconds between two tries to connect in the first ten seconds without a connection: on a busy machine each try comes late."""
+
 RETRY: Final = 0.005
-"""Seconds between two tries to connect in the first minute without a connection."""
+"""Seconds between two tries to connect in the first minute."""
 
 RETRY_LATER: Final = 0.015
 """Seconds between two tries after that: still under the time that a starting containerd leaves between NRI and CRI."""
@@ -57,6 +60,9 @@ LAST_RESORT: Final = 0.6
 """Seconds behind a deadline after which the process ends if not even the watchdog came to run: still before the runtime gives up."""
 
 _RECEIVE: Final = 1 << 16
+_NO_TIMEOUT: Final = 2.0
+"""Seconds, for a runtime that does not say its request timeout: NRI's default."""
+
 SEND_TIMEOUT: Final = struct.pack("ll", 1, 0)
 """A timeval, 1 s: behind our own deadline, so that the runtime has given up by then."""
 
@@ -72,6 +78,7 @@ class _Connection:
         self.sock, self.session = sock, session
         self.queue: deque[Request] = deque()
         self.current: Request | None = None
+        self.configured_at = 0.0
         self.synchronized = False  # ever
         self.closed_because: str | None = None  # when it is we who closed
 
@@ -81,7 +88,7 @@ class Runner:
 
     `deadline` is how many seconds the plugin has for a request, 0: half of what the runtime gives. `last_resort` is told after how many seconds
     the process must end by itself, by means that do not need the interpreter's lock; None: not any more. It is for what no thread of ours
-    can see: a C extension that hangs with the lock held.
+    can see, a C extension that hangs with the lock held, and set only while the plugin is at an event that concerns it.
     """
 
     def __init__(
@@ -113,6 +120,7 @@ class Runner:
         self._connection: _Connection | None = None  # set and cleared by the thread that serves
         self._stopping = threading.Event()
         self._done = threading.Event()
+        self._renewed = False  # the connection before was given up because it came too late
         self._failed = 0  # connections in a row that were never synchronized
         self._said = ""  # the state that was logged last
 
@@ -231,17 +239,26 @@ class Runner:
         plugin, stream = self._plugin, request.stream
         if request.what is Step.CONFIGURE:
             runtime = dispatch.configure(plugin, request)
-            return lambda session, now: session.configured(stream, runtime, now)
+            return lambda session, now: self._configured(session, stream, runtime, now)
         if request.what is Step.SYNCHRONIZE:
             updates, more = dispatch.synchronize(plugin, request)
             return lambda session, now: session.synchronized(stream, updates, more=more, now=now)
         answer = b""
         if dispatch.concerns(plugin, request):
             if not self._hung:
-                answer = dispatch.handle(plugin, request)
+                self._last_resort(request.deadline - self._clock() + LAST_RESORT)
+                try:
+                    answer = dispatch.handle(plugin, request)
+                finally:
+                    self._last_resort(None)
             elif (refused := dispatch.too_late(plugin, request)) is not None:
                 raise refused
         return lambda session, _: session.answer(stream, answer)
+
+    def _configured(self, session: Session, stream: int, runtime: Runtime, now: float) -> None:
+        session.configured(stream, runtime, now)
+        if (connection := self._connection) is not None:
+            connection.configured_at = now
 
     def _send(self, connection: _Connection) -> None:
         """Send what the session has to say. Called with the lock held, so that messages do not mix."""
@@ -255,7 +272,8 @@ class Runner:
         pause = _FAILED_PAUSES[min(self._failed, len(_FAILED_PAUSES) - 1)]
         since = self._clock()
         while not self._stopping.wait(pause):
-            pause = RETRY if self._clock() - since < 60 else RETRY_LATER  # seconds
+            waited = self._clock() - since  # seconds
+            pause = RETRY_FIRST if waited < 10 else RETRY if waited < 60 else RETRY_LATER
             if hung := next((what for what in tuple(self._hung.values()) if isinstance(what, Step)), None):
                 self._say(f"the plugin hangs in {hung.value}; connecting again when it comes back")
                 continue
@@ -298,7 +316,13 @@ class Runner:
     def _report_synchronized(self, connection: _Connection) -> None:
         session = connection.session
         if session.state is State.READY and session.runtime is not None:
+            took = self._clock() - connection.configured_at
             connection.synchronized, self._failed = True, 0
+            late, self._renewed = took > (session.runtime.request_timeout or _NO_TIMEOUT) and not self._renewed, False
+            if late:
+                # containerd 1.7 keeps a plugin whose answer was late, and never asks it again; once, for a slow runtime looks the same
+                self._renewed = True
+                raise HandshakeFailed(f"Synchronize took {took:.1f} s, in which the runtime may have given us up")
             runtime = f"{session.runtime.name} {session.runtime.version} (NRI {session.runtime.nri})"
             self._say(f"synchronized with {runtime} as {self._index}-{self._name}")
 
@@ -333,20 +357,10 @@ class Runner:
     # -- the watchdog
 
     def _set_alarm(self, connection: _Connection) -> None:
-        """Wake the watchdog if it would sleep too long. Called with the lock held.
-
-        The last resort is set here, not by the watchdog: a method that takes the interpreter's lock and keeps it would not let it.
-        """
+        """Wake the watchdog if it would sleep too long. Called with the lock held."""
         deadline = connection.session.next_deadline()
         if deadline is not None and deadline < self._alarm:
-            self._arm(deadline)
             self._wake.notify_all()
-
-    def _arm(self, until: float) -> None:
-        """The watchdog wakes at `until` (infinity: when it is woken), and the last resort comes a little later. Called with the lock held."""
-        if until != self._alarm:
-            self._alarm = until
-            self._last_resort(None if until == math.inf else until - self._clock() + LAST_RESORT)
 
     def _watch(self) -> None:
         while True:
@@ -363,7 +377,7 @@ class Runner:
 
     def _sleep(self, until: float | None) -> None:
         """Wait until then, or for ever, or to be woken. Called with the lock held."""
-        self._arm(math.inf if until is None else until)
+        self._alarm = math.inf if until is None else until
         timeout = None if until is None else until - self._clock()
         self._wake.wait(timeout)
 
@@ -393,8 +407,9 @@ class Runner:
             elif request in connection.queue:
                 self._wake.wait(
                     RETRY
-                )  # it waits behind one that hung: the fresh thread takes it, and knows whether it concerns us
+                )  # behind one that hung: the fresh thread takes it, and knows whether it concerns us
                 return
+            self._last_resort(None)
             session, stream = connection.session, request.stream
             if session.refuse(stream, refused.code, refused.message) if refused else session.answer(stream, b""):
                 try:

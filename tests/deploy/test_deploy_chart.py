@@ -139,14 +139,14 @@ def test_what_the_arguments_name_is_mounted(values: Object, monkeypatch: pytest.
 
 
 def test_probes_ask_the_container_itself_on_a_port_of_its_own(values: Object) -> None:
-    ports = []
-    for container in containers(daemonset(values)):
-        assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
-        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    found = containers(daemonset(values))
+    for container in found:
         (port,) = container["ports"]
+        assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
         assert f"--http=:{port['containerPort']}" in container["args"]
-        ports.append(port["containerPort"])
-    assert len(ports) == len(set(ports))
+    for what in ("name", "containerPort"):
+        assert len({container["ports"][0][what] for container in found}) == len(found)
 
 
 def test_there_is_a_limit_for_memory_and_none_for_the_processor() -> None:

@@ -92,6 +92,10 @@ def test_the_units_are_as_confined_as_the_documentation_says(units: KindCluster)
 
 def test_a_plugin_that_containerd_starts_itself_serves_pods_and_comes_back_with_containerd(units: KindCluster) -> None:
     node = units
+    if node.runtime().startswith("1."):
+        pytest.skip(
+            "on containerd 1.7 a pre-installed plugin that is late keeps containerd from starting: documented for 2.1 and newer"
+        )
     node.in_node("systemctl disable --now nri-cdi-nri@10 nri-cdi-nri@11")
     node.in_node(f"{SOURCES}/deploy/pre-installed/install && systemctl restart containerd")
     try:

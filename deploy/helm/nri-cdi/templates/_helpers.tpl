@@ -70,15 +70,15 @@ seLinuxOptions:
 {{- end }}
 {{- end -}}
 
-{{- /* Liveness asks our own threads only; readiness says whether the runtime or the kubelet counts on us. */ -}}
+{{- /* For the port of this name. Liveness asks our own threads only; readiness says whether the runtime or the kubelet counts on us. */ -}}
 {{- define "nri-cdi.probes" -}}
 livenessProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: {path: /healthz, port: {{ . }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: /readyz, port: {{ . }}}
   periodSeconds: 5
   timeoutSeconds: 3
 {{- end -}}
