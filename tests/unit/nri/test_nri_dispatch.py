@@ -148,7 +148,9 @@ def test_whatever_a_method_raises_becomes_a_refusal_that_names_it(error: BaseExc
                 with pytest.raises(dispatch.Unexpected, match=type(error).__name__) as refused:
                     ask(plugin, request)
                 assert (refused.value.code, refused.value.__cause__) == (Code.INTERNAL, error)
-            assert type(error).__name__ in dispatch.too_late(plugin, request).message
+            late = dispatch.too_late(plugin, request)
+            assert late is not None
+            assert type(error).__name__ in late.message
     for step, ask_step in STEPS.items():
         with pytest.raises(dispatch.Unexpected, match=type(error).__name__):
             ask_step(plugin, Request(1, step, b"", state_change=False, deadline=0.0))
@@ -200,7 +202,9 @@ def test_an_answer_of_the_wrong_kind_is_refused_and_not_sent_as_something_else()
         dispatch.handle(Mistaken(), create)
     with pytest.raises(dispatch.Unexpected, match="TypeError"):
         dispatch.synchronize(Mistaken(), Request(1, Step.SYNCHRONIZE, b"", state_change=False, deadline=0.0))
-    assert "not Refused" in dispatch.too_late(Mistaken(), create).message
+    late = dispatch.too_late(Mistaken(), create)
+    assert late is not None
+    assert "not Refused" in late.message
 
 
 def test_a_runtime_that_knows_none_of_the_events_is_refused_before_the_plugin_hears_of_it() -> None:
