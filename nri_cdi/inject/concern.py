@@ -56,10 +56,14 @@ def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
     """
     at, end = 0, len(message)
     while at < end:
-        tag, at = _varint(message, at)
+        tag, at = message[at], at + 1
+        if tag >= 0x80:
+            tag, at = _varint(message, at - 1)
         kind = tag & 7
         if kind == 2:
-            size, at = _varint(message, at)
+            size, at = message[at], at + 1  # most are of one byte, and this is on the way of every request
+            if size >= 0x80:
+                size, at = _varint(message, at - 1)
             if at + size > end:
                 raise ValueError("a field ends behind its message")
             if tag >> 3 == wanted:

@@ -22,6 +22,7 @@ from .policy import ALLOW_ALL, Policy
 from .refusals import TEXT_MAX, Reason, Refusal, Subject, shortened
 from .request import shown, subject_of
 from .runtime import UNKNOWN, capabilities
+from .standby import done_already
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,8 +156,11 @@ class InjectPlugin(Plugin):
         return None
 
     def _create(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
-        container = shown(request.pod, request.container)
         stance = self._stance
+        if names := done_already(request, self._prefix):
+            self.accounts.injected(subject_of(request.pod, request.container), names)
+            return None
+        container = shown(request.pod, request.container)
         carried = keys(container, self._prefix, foreign_too=stance.foreign_keys, trust_pod=stance.trust_pod)
         if not carried.names:
             return None

@@ -156,10 +156,10 @@ CASES = {
         ("nri-cdi.v12_x", "newer release"),
         carrying(mounts=[GUARD, api.Mount(destination="/.nri-cdi/nri-cdi.v12_x text")]),
     ),
-    "a mark that says something else": Case(
+    "a mark that says something else, and one that is missing": Case(
         Reason.SPECS_UNSETTLED,
         (NAMES, "changing at this moment", "tried again"),
-        api.Container(annotations={KEY: NAMES, mark_key(NAME): "other"}),
+        api.Container(annotations={KEY: NAMES, mark_key(NAME): "other", f"{KEY[:-1]}1": NAMES}),
     ),
     "a start without a mark": Case(
         Reason.NOT_INJECTED, (NAMES, "created without", "delete the pod"), carrying(), event=Event.START_CONTAINER

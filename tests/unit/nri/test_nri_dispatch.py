@@ -218,5 +218,6 @@ def test_a_runtime_that_knows_none_of_the_events_is_refused_before_the_plugin_he
 @pytest.mark.parametrize("step", Step)
 def test_a_step_that_took_too_long_is_refused_by_its_name(step: Step) -> None:
     refused = dispatch.too_late(Recorder(), Request(1, step, b"", state_change=False, deadline=0.0))
+    assert refused is not None
     assert refused.code == Code.DEADLINE_EXCEEDED
     assert step.value in refused.message
