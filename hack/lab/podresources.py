@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from lab import podresources_api as api
 from lab.kubelet import POD_RESOURCES
+from nri_cdi.kubelet import podresources_api as api
 
 if TYPE_CHECKING:
     from pathlib import Path

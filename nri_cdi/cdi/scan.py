@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import stat
@@ -86,8 +85,7 @@ def _spec_names(path: str) -> Iterator[str]:
 
 
 def _seen(path: str, priority: int, known: Mapping[Key, Identity], *, leases: bool) -> SeenFile:
-    now = identity_of(path)
-    links = _has_other_names(path)
+    now, links = _named(path)
     if known.get((priority, path)) == now:
         return SeenFile(path, priority, now, settled=True, content=None, links=links)
     try:
@@ -115,11 +113,15 @@ def _lasting(found: Identity) -> Identity | None:
     return None if is_near else found
 
 
-def _has_other_names(path: str) -> bool:
-    with contextlib.suppress(OSError, ValueError):
+def _named(path: str) -> tuple[Identity, bool]:
+    """The identity of what is at a path, and whether that has other names too. One system call for the ordinary file."""
+    try:
         status = os.lstat(path)
-        return stat.S_ISLNK(status.st_mode) or status.st_nlink > 1
-    return False
+    except (OSError, ValueError):
+        return identity_of(path), False
+    if stat.S_ISLNK(status.st_mode):
+        return identity_of(path), True
+    return identity(status), status.st_nlink > 1
 
 
 def read_file(path: str) -> bytes:
