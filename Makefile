@@ -26,11 +26,30 @@ demo: setup runtime ## the main job on a real containerd: eight devices, pods of
 
 .PHONY: test
 test: setup runtimes ## all tests: unit, property, and on real containerd 1.7 and 2.1 (root)
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q tests/unit tests/conformance tests/runtime
 
 .PHONY: test-unit
 test-unit: setup ## the tests that need no root and no containerd
 	$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: test-cluster
+test-cluster: setup runtimes ## on a real one-node Kubernetes, built when it is not there (root, go; 15 minutes, the first time half an hour)
+	@hack/get-kubernetes
+	$(BIN)/python -m pytest -q tests/cluster
+
+.PHONY: test-deploy
+test-deploy: setup runtimes ## the chart, the manifests, the image's parts (go, for helm)
+	@hack/get-tool helm
+	$(BIN)/python -m pytest -q tests/deploy
+
+.PHONY: test-kind
+test-kind: setup image ## the chart and the image on a kind cluster (docker; KIND_NODE_IMAGE names another node image)
+	$(BIN)/python -m pytest -q tests/kind
+
+.PHONY: chaos
+chaos: setup ## everything that can break breaks, on real containerd 1.7, 2.1 and 2.4 (root; STORM=600 RESTARTS=200: the long form)
+	@hack/get-runtime 1.7 2.1 2.4
+	@$(BIN)/python hack/chaos.py --seconds $(or $(STORM),28) --restarts $(or $(RESTARTS),20) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
 check: setup ## lint, types, layers, generated code
@@ -47,6 +66,23 @@ mutants: setup ## plant known bugs one by one and see that a named test fails fo
 .PHONY: bench
 bench: setup ## start time, memory, and the answer's median and p99
 	$(BIN)/python benchmarks/answer.py
+
+.PHONY: image
+image: ## the container image (docker; BASE_IMAGE names another base)
+	@hack/image
+
+.PHONY: chart
+chart: setup ## write the chart's README and deploy/manifests anew from deploy/helm
+	$(BIN)/python hack/chart
+
+.PHONY: demo-kubernetes
+demo-kubernetes: setup runtimes ## the first scene on a real kubelet (root, go)
+	@hack/get-kubernetes
+	@$(BIN)/python hack/demo_kubernetes.py
+
+.PHONY: demo-kind
+demo-kind: setup image ## the first scene on kind, from nothing (docker)
+	@$(BIN)/python hack/demo_kind.py
 
 .PHONY: generate
 generate: setup ## write the protobuf modules anew from proto/

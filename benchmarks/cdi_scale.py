@@ -19,10 +19,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdilab.golib import GoLibrary, Missing
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "hack")]  # from a checkout that nobody has installed
 
-from nri_cdi.cdi import Snapshot, packed, scan_directories
-from nri_cdi.host.specs import Specs
+from cdilab.golib import GoLibrary, Missing  # noqa: E402
+
+from nri_cdi.cdi import Snapshot, packed, scan_directories  # noqa: E402
+from nri_cdi.host.specs import Specs  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """What the layers cost: an answer with all of them on beside one with all of them off, and what a second slot adds.
 
-    python benchmarks/layers.py [--json] [--requests N]
+    python benchmarks/layers.py [--json] [--requests N] [--runtime SERIES]
 
 Two agents at once, each with a runtime of its own (hack/lab/driver.py: the least there is), are asked in turns, so that what the machine does
 besides hits both. On: own deadline with its watchdog, start gate, strict link, guards in the request. Off: `--deadline 30 --start-gate
@@ -8,11 +8,15 @@ off`, no guards. The requests are those of benchmarks/answer.py. An answer's tim
 
 The second slot is asked with what the runtime shows it: the container as the first one has adjusted it. Its time is measured as an answer, and in this process
 as that of the handler alone; the rest is the kernel's: two messages over a socket, two threads woken. Needs neither root nor a container runtime.
+
+With `--runtime 2.4` (root, a containerd of hack/get-runtime) whole creations are measured there too, with one slot, with two, and with the strict
+link, in turns: a container of ours and one without devices.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -26,7 +30,10 @@ CHECKOUT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "hack")]  # from a checkout that nobody has installed
 
 # below the line that makes them importable
+from lab.agent import Agent  # noqa: E402
 from lab.driver import Driver, container_request  # noqa: E402
+from lab.node import Node  # noqa: E402
+from lab.served import Served  # noqa: E402
 from lab.trouble import LabError  # noqa: E402
 
 from benchmarks.answer import KIND, NODES, Place  # noqa: E402
@@ -34,7 +41,7 @@ from nri_cdi.cdi import Snapshot, scan_directories  # noqa: E402
 from nri_cdi.host.root import HostRoot  # noqa: E402
 from nri_cdi.inject import InjectPlugin, Stance  # noqa: E402
 from nri_cdi.kubelet.allocate import allocate  # noqa: E402
-from nri_cdi.nri import Event, api  # noqa: E402
+from nri_cdi.nri import Event, Runtime, Version, api  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +50,7 @@ PREFIX: Final = "cdi.k8s.io/"
 OFF: Final = ("--deadline", "30", "--start-gate", "off")
 ON: Final = ("--strict-link", "on")
 WARM_UP: Final = 100
+TURNS: Final = 4
 TARGETS: Final = {"layers_percent": 10.0, "second_handler_us": 60.0}
 
 
@@ -103,6 +111,7 @@ def handler(place: Place, asked: api.CreateContainerRequest, count: int) -> dict
     """The time of the handler alone, from the encoded request to the encoded answer, in this process."""
     snapshot = Snapshot.build(scan_directories([str(place.root / "cdi")]))
     plugin = InjectPlugin(lambda _: snapshot, HostRoot(), Stance(PREFIX))
+    plugin.configure(Runtime("containerd", "v2.4.2", Version(0, 12, 3), 2.0, ""))
     payload = asked.SerializeToString()
     times = []
     for number in range(count + WARM_UP):
@@ -122,8 +131,8 @@ def measure(root: Path, count: int) -> dict[str, Any]:
     keyless = container_request({}).SerializeToString()
     with ExitStack() as stack:
         drivers = []
-        for name, flags in (("on", ON), ("off", OFF)):
-            place = Place(root / name)
+        places = [Place(root / name) for name in ("on", "off")]
+        for place, flags in zip(places, (ON, OFF), strict=True):
             driver = stack.enter_context(Driver(place.socket))
             stack.enter_context(place.agent("nri", *flags))
             driver.accept()
@@ -141,9 +150,7 @@ def measure(root: Path, count: int) -> dict[str, Any]:
             count,
         )
         others = paired([(on, "CreateContainer", keyless), (off, "CreateContainer", keyless)], count)
-        slots = paired(
-            [(on, "CreateContainer", second.SerializeToString()), (off, "CreateContainer", keyless)], count
-        )
+        slots = paired([(on, "CreateContainer", second.SerializeToString()), (off, "CreateContainer", keyless)], count)
         validate = api.ValidateContainerAdjustmentRequest(
             pod=guarded.pod,
             container=container_request({}).container,
@@ -151,8 +158,8 @@ def measure(root: Path, count: int) -> dict[str, Any]:
         ).SerializeToString()
         strict = paired([(on, "ValidateContainerAdjustment", validate)], count)
         alone = {
-            "first": handler(place, guarded, count),
-            "second": handler(place, second, count),
+            "first": handler(places[0], guarded, count),
+            "second": handler(places[0], second, count),
         }
     return {
         "ours_us": {"on": ours[0], "off": ours[1]},
@@ -163,6 +170,29 @@ def measure(root: Path, count: int) -> dict[str, Any]:
         "requests": count,
         "targets": TARGETS,
     }
+
+
+def creations(series: str, count: int) -> dict[str, dict[str, dict[str, float]]]:
+    """The times of CRI CreateContainer by what runs and whose container it is, `count` of each in four turns."""
+    times: dict[str, dict[str, list[float]]] = {
+        name: {"ours": [], "not_ours": []} for name in ("one slot", "two slots", "strict link")
+    }
+    indexes = {"one slot": ("10",), "two slots": ("10", "11"), "strict link": ("10",)}
+    with Node(series) as node:
+        served, pod, serial = Served(node), node.pod(), itertools.count()
+        for _ in range(TURNS):
+            for name, found in times.items():
+                with ExitStack() as stack:
+                    for index in indexes[name]:
+                        flags = ("--plugin-index", index, *(ON if name == "strict link" else ()), *served.flags)
+                        stack.enter_context(Agent(node.sandbox, "nri", *flags)).wait_ready()
+                    for _ in range(count // TURNS):
+                        for whose, config in (("ours", served.devices(0, 1, 2, 3)), ("not_ours", None)):
+                            started = time.perf_counter()
+                            container = pod.container(f"c{next(serial)}", extra=config)
+                            found[whose].append(time.perf_counter() - started)
+                            container.remove()
+    return {name: {whose: summary(one) for whose, one in found.items()} for name, found in times.items()}
 
 
 def text(result: dict[str, Any]) -> str:
@@ -184,6 +214,10 @@ def text(result: dict[str, Any]) -> str:
         f"answer {second['answer']['median']:.1f} us, of which an empty answer takes {second['beside_an_empty_answer']['median']:.1f}"
     )
     lines.append(f"first slot: handler {result['first_slot_handler_us']['median']:.1f} us")
+    for name, one in result.get("creations_us", {}).items():
+        lines.append(
+            f"creation, {name:<12} ours {one['ours']['median'] / 1000:6.2f} ms   not ours {one['not_ours']['median'] / 1000:6.2f} ms"
+        )
     return "\n".join(lines)
 
 
@@ -192,10 +226,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--requests", type=int, default=3000, metavar="N", help="of each kind (default: 3000)")
+    parser.add_argument("--runtime", metavar="SERIES", help="measure whole creations on this containerd, too")
+    parser.add_argument("--creations", type=int, default=80, metavar="N", help="of each kind there (default: 80)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nri-cdi-bench-") as directory:
         try:
             result = measure(Path(directory), options.requests)
+            if options.runtime:
+                result["creations_us"] = creations(options.runtime, options.creations)
         except (TimeoutError, LabError) as error:
             print(f"layers: {error}", file=sys.stderr)
             return 1

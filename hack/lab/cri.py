@@ -56,7 +56,7 @@ class Cri:
     def _call(
         self, service: str, method: str, request: Message, answer: type[_Answer], timeout: float | None = None
     ) -> _Answer:
-        call = self._channel.unary_unary(
+        call: grpc.UnaryUnaryMultiCallable[Message, _Answer] = self._channel.unary_unary(
             f"/{service}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=answer.FromString,

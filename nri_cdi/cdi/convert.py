@@ -34,6 +34,9 @@ from nri_cdi.cdi.versions import Place
 
 UINT32_MAX: Final = 2**32 - 1
 
+_HINTS_MAX: Final = 100
+"""Of one file: nobody reads more, and comparing names takes its time."""
+
 Nodes = list[Node]
 
 
@@ -107,7 +110,7 @@ class Converter:
         for key, key_node, value in self._entries(mapping, place):
             name = key if key in table.fields else table.folded.get(fold(key))
             if name is None:
-                close = nearest.to(key, table.fields)
+                close = nearest.to(key, table.fields) if len(self.faults) < _HINTS_MAX else ()
                 hint = (
                     f"did you mean {' or '.join(close)}?"
                     if close

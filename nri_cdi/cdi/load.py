@@ -61,7 +61,9 @@ def examine(data: bytes, path: str) -> Examined:
         return Examined(Spec("", ""), (fault,))
     converter = Converter()
     spec = converter.spec(root)
-    faults = (converter.faults + _placed(validate(spec), root, converter.faults))[:_FAULTS_MAX]
+    faults = converter.faults[:_FAULTS_MAX]
+    if len(faults) < _FAULTS_MAX:  # finding the places takes its time where there are many entries
+        faults = (faults + _placed(validate(spec), root, faults))[:_FAULTS_MAX]
     return Examined(
         spec,
         tuple(_error(placed, path) for placed in faults),

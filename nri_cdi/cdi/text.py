@@ -18,7 +18,7 @@ _INDENT: Final = 4
 _PLAIN = re.compile(r"[A-Za-z0-9_./](?:[A-Za-z0-9_./=+,@%~-]|:(?=[A-Za-z0-9_./]))*")
 _BEYOND = re.compile('[^\\x20-\\x7e]|["\\\\]')
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-_JSON_ESCAPES: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_BEYOND_JSON = re.compile("[<>&\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def to_yaml(plain: Mapping[str, Any]) -> str:
@@ -27,9 +27,12 @@ def to_yaml(plain: Mapping[str, Any]) -> str:
 
 
 def to_json(plain: Mapping[str, Any]) -> str:
-    """JSON on one line, as the reference implementation writes it: without blanks, `<`, `>` and `&` escaped."""
+    """JSON on one line, as the reference implementation writes it: without blanks, `<`, `>` and `&` escaped.
+
+    So is what YAML does not allow as it is; but not what is beyond 16 bits, which JSON would write as a pair that YAML refuses.
+    """
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
-    return re.sub("[<>&\u2028\u2029]", lambda match: _JSON_ESCAPES[match.group()], text) + "\n"
+    return _BEYOND_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n"
 
 
 def _mapping(mapping: Mapping[str, Any], indent: int) -> Iterator[str]:

@@ -85,13 +85,12 @@ class Specs:
     def current(self, patience: float) -> Snapshot | None:
         """The snapshot, if it holds all that happened before this call; waits up to `patience` seconds for it, else None."""
         need = self._begun + 1
-        if self._watch is None:
-            if not (self._dirty or self._memory.unsettled or self._memory.is_stale()):
-                return self._snapshot
-            self._wanted = max(self._wanted, need)
-            self._woken.set()
-        elif not self._behind(need):
+        if self._watch is not None and not self._behind(need):
             return self._snapshot
+        if self._watch is None and not (self._dirty or self._memory.unsettled or self._memory.is_stale()):
+            return self._snapshot
+        self._wanted = max(self._wanted, need)
+        self._woken.set()
         deadline = time.monotonic() + patience
         with self._known:
             while self._behind(need):
@@ -120,12 +119,16 @@ class Specs:
     # -- inside
 
     def _behind(self, need: int) -> bool:
-        """Whether something happened that the snapshot does not hold; where nobody watches for us, whether the look with this number is not done.
+        """Whether something happened that the snapshot does not hold.
 
-        The watch is asked first: `run` says that it is dirty before it takes an event, so an event is seen here or there.
+        Only a look that began after the request tells, where nobody watches for us, and where a file was found open for writing: the kernel tells that it was
+        closed a moment before it is. Its number is `need`. The watch is asked before `_dirty`: `run` says that it is dirty before it takes an event, so an
+        event is seen here or there.
         """
         watch = self._watch
-        return self._done < need if watch is None else watch.pending() or self._dirty
+        if (watch is None or self._memory.unsettled) and self._done < need:
+            return True
+        return watch is not None and (watch.pending() or self._dirty)
 
     def _wait(self) -> None:
         """Until something relevant happened, or it is time to look whether something did."""
@@ -141,7 +144,10 @@ class Specs:
         poll = select.poll()
         poll.register(self._watch.fd, select.POLLIN)
         while not self._stopping.is_set() and not self._dirty:
-            if poll.poll(100):
+            if self._memory.unsettled and self._wanted > self._done:
+                self._dirty = True
+                return
+            if poll.poll(10 if self._memory.unsettled else 100):  # a request that waits for a look does not ring
                 self._dirty = True  # before the events are taken, so that no request sees neither
                 if self._watch.take():
                     return

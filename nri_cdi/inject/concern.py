@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _ANNOTATIONS: Final = 6
 _MOUNTS: Final = 9
 _GUARD: Final = f"{GUARD_ROOT}/".encode()
+_FIXED: Final = {1: 8, 5: 4}
+"""Wire types of a fixed size, in bytes."""
 
 
 class Concern:
@@ -71,10 +73,8 @@ def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
             at += size
         elif kind == 0:
             _, at = _varint(message, at)
-        elif kind == 1:
-            at += 8
-        elif kind == 5:
-            at += 4
+        elif kind in _FIXED:
+            at += _FIXED[kind]
         else:
             raise ValueError("a wire type that proto3 does not have")
     if at > end:

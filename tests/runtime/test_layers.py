@@ -102,9 +102,10 @@ def test_what_a_decision_raises_refuses_the_container(troubled: Served) -> None:
 def test_an_agent_that_cannot_answer_any_more_ends_and_the_second_slot_injects_in_the_same_request(
     troubled: Served, trouble: str
 ) -> None:
-    with agent(troubled, *NO_GATE) as first, Agent(
-        troubled.node.sandbox, "nri", "--plugin-index", "11", *NO_GATE, *troubled.flags
-    ) as second:
+    with (
+        agent(troubled, *NO_GATE) as first,
+        Agent(troubled.node.sandbox, "nri", "--plugin-index", "11", *NO_GATE, *troubled.flags) as second,
+    ):
         first.wait_ready()
         second.wait_ready()
         container = troubled.node.pod().container(extra=troubled.allocation(f"{KIND}={trouble}", guard=False))
@@ -197,9 +198,7 @@ def sabotaged(served: Served, *flags: str) -> Iterator[Container]:
     log = "/var/log/saboteur"
     with Agent(served.node.sandbox, "nri", *served.flags, *flags) as nri:
         nri.wait_ready()
-        program = served.node.sandbox.popen(
-            [sys.executable, str(CHECKOUT / "hack/lab/saboteur.py"), NRI_SOCKET], log
-        )
+        program = served.node.sandbox.popen([sys.executable, str(CHECKOUT / "hack/lab/saboteur.py"), NRI_SOCKET], log)
         try:
             served.node.path(log).write_text("")
             wait_until(lambda: "at work" in served.node.path(log).read_text(), 10, "the saboteur")
@@ -210,7 +209,9 @@ def sabotaged(served: Served, *flags: str) -> Iterator[Container]:
 
 def test_the_start_gate_alone_refuses_a_container_from_which_a_later_plugin_took_something_away(served: Served) -> None:
     with sabotaged(served) as container:
-        with pytest.raises(CriError, match="1 of the things that its CDI devices brought at creation is not in it any more"):
+        with pytest.raises(
+            CriError, match="1 of the things that its CDI devices brought at creation is not in it any more"
+        ):
             container.start()
         assert not container.running()
 
@@ -249,5 +250,5 @@ def test_the_guard_is_lifted_without_a_trace_of_a_device_by_the_injection_of_its
         other = served.devices(2)
         other.annotations.clear()
         other.MergeFrom(served.devices(3, guard=False))
-        with pytest.raises(CriError, match="it has the guard of the allocation .* without the annotation"):
+        with pytest.raises(CriError, match=r"it has the guard of the allocation .* without the annotation"):
             pod.container("other-key", extra=other)

@@ -52,7 +52,8 @@ def validating(series: str) -> Iterator[Served]:
 def troubled(validating: Served) -> Iterator[Served]:
     spec = node_spec(KIND)
     spec["devices"] = [
-        {"name": name, "containerEdits": {"deviceNodes": [{"path": f"/dev/trouble/{name}"}]}} for name in ("hang", "die")
+        {"name": name, "containerEdits": {"deviceNodes": [{"path": f"/dev/trouble/{name}"}]}}
+        for name in ("hang", "die")
     ]
     validating.write_spec("trouble.json", spec)
     yield validating
@@ -91,6 +92,22 @@ def test_without_it_that_container_runs_without_its_devices(troubled: Served, tr
     with agent(troubled):
         container = troubled.node.pod().container(extra=troubled.allocation(f"{KIND}={trouble}", guard=False))
         assert inside(container.start()) == []
+
+
+def test_the_strict_links_price_is_one_container_of_others_when_we_end_between_two_requests(troubled: Served) -> None:
+    with agent(troubled, "--strict-link", "on") as nri:
+        pod = troubled.node.pod()
+        nri.kill()
+        with pytest.raises(CriError, match="validator plugin 10-nri-cdi failed: ttrpc: closed"):
+            pod.container("plain")
+        assert pod.container("next").start().running()
+
+
+def test_without_it_no_container_of_others_is_refused(troubled: Served) -> None:
+    with agent(troubled) as nri:
+        pod = troubled.node.pod()
+        nri.kill()
+        assert pod.container("plain").start().running()
 
 
 def test_a_pod_that_requires_us_is_refused_while_we_are_away_and_no_other_pod_is(troubled: Served) -> None:

@@ -15,7 +15,7 @@ from lab.served import allocated, node_spec
 from lab.trouble import LabError, wait_until
 
 from nri_cdi.allocation import DEFAULT_PREFIX
-from nri_cdi.nri import Event, api
+from nri_cdi.nri import api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_it_is_refused_in_half_of_the_runtimes_time_and_all_others_are_answered_
             (
                 "StateChange",
                 api.StateChangeEvent(
-                    event=Event.START_CONTAINER, pod=keyless.pod, container=keyless.container
+                    event=api.Event.START_CONTAINER, pod=keyless.pod, container=keyless.container
                 ).SerializeToString(),
             ),
         ):

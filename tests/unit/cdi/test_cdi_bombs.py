@@ -37,7 +37,7 @@ BOMBS: dict[str, bytes] = {
     "a hexadecimal number of a million digits": f"{HEAD}devices: [{{name: 0x{'f' * 1_000_000}}}]\n".encode(),
     "a float with a huge exponent": f"{HEAD}devices: [{{name: 1e{'9' * 100_000}}}]\n".encode(),
     "a base64 text of a million letters": f"{HEAD}annotations: {{a: !!binary {'A' * 1_000_000}}}\n".encode(),
-    "a million unknown fields": b"".join(b"a%d: 1\n" % n for n in range(100_000)),
+    "fifty thousand unknown fields": b"".join(b"a%d: 1\n" % n for n in range(50_000)),
     "many colons that must be hidden": b"[" + b"a:, " * 50_000 + b"]",
     "many commas behind tags": b"[" + b"!a, b, " * 20_000 + b"]",
     "many question marks": b"{" + b"?a: b, " * 50_000 + b"}",
@@ -62,32 +62,22 @@ def test_a_bomb_is_an_error_within_seconds(content: bytes) -> None:
     assert time.thread_time() - start < 10
 
 
-def test_a_bomb_does_not_fill_the_memory() -> None:
+def test_a_bomb_does_not_fill_the_memory(tmp_path: Path) -> None:
     code = (
         "import sys, resource; from nri_cdi.cdi.load import examine\n"
         "for name in sys.argv[1:]: assert examine(open(name, 'rb').read(), name).errors\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    folder = Path(os.environ.get("PYTEST_TMP", "/tmp")) / f"bombs-{os.getpid()}"
-    folder.mkdir()
-    try:
-        files = []
-        for number, name in enumerate(
-            ("aliases of aliases", "merges of merges", "many question marks", "a million unknown fields")
-        ):
-            files.append(folder / f"{number}.yaml")
-            files[-1].write_bytes(BOMBS[name])
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, files)], capture_output=True, check=True, cwd=ROOT, text=True
-        )  # noqa: S603 - our own code
-    finally:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+    files = []
+    for number, name in enumerate(("aliases of aliases", "merges of merges", "many question marks")):
+        files.append(tmp_path / f"{number}.yaml")
+        files[-1].write_bytes(BOMBS[name])
+    command = [sys.executable, "-c", code, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, text=True)  # noqa: S603 - our own code
     assert int(done.stdout) * 1024 < 400 << 20
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_spec_or_errors(content: bytes) -> None:
     examined = examine(content, "spec.yaml")
@@ -114,11 +104,8 @@ def test_files_as_vendors_write_them_load_and_broken_ones_are_orderly_errors(pat
 
 
 def test_names_of_all_styles_resolve() -> None:
-    names = {
-        f"{(spec := examine(path.read_bytes(), 'x').spec).kind}={device.name}"
-        for path in CORPUS
-        for device in spec.devices
-    }
+    specs = [examine(path.read_bytes(), "x").spec for path in CORPUS]
+    names = {f"{spec.kind}={device.name}" for spec in specs for device in spec.devices}
     assert {
         "nvidia.com/gpu=0",
         "nvidia.com/gpu=1:0",

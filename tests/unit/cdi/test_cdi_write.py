@@ -22,24 +22,20 @@ SPEC = cdi.Spec(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(specs.specs, st.sampled_from([".yaml", ".json"]))
 def test_what_is_written_is_read_back(spec: cdi.Spec, extension: str) -> None:
     assert cdi.load_spec(cdi.spec_text(spec, extension).encode()) == spec
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
 def test_any_text_survives_as_key_and_as_value(text: str) -> None:
     spec = cdi.Spec(
         "0.6.0", "v/c", (cdi.Device("d", cdi.ContainerEdits(env=(f"A={text}",))),), annotations={text: text}
     )
     for extension in (".yaml", ".json"):
-        try:
-            assert cdi.load_spec(cdi.spec_text(spec, extension).encode()) == spec
-        except cdi.InvalidSpec as error:  # JSON has no escape for what YAML does not allow in a text  # noqa: PERF203
-            assert extension == ".json"  # noqa: PT017 - as the comment says
-            assert error.errors[0].rule == "syntax"  # noqa: PT017 - as above
+        assert cdi.load_spec(cdi.spec_text(spec, extension).encode()) == spec
 
 
 def test_yaml_is_laid_out_as_other_writers_do_it() -> None:

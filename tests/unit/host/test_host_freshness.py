@@ -85,6 +85,7 @@ def test_a_device_that_stays_is_never_away_while_its_file_is_written(
         written.set()
 
     with running(follow(etc)) as specs:
+        assert devices(specs) == {"old"}
         thread = threading.Thread(target=writer)
         thread.start()
         asked = 0
@@ -223,6 +224,22 @@ def test_a_file_that_is_written_under_its_other_name_is_seen(
     with running(follow(etc)) as specs:
         assert devices(specs) == {"old"}
         (tmp_path / "other").write_text(text("new"))
+        assert devices(specs) == {"new"}
+
+
+def test_what_is_found_open_a_moment_before_it_is_closed_is_looked_at_again(
+    etc: Path, follow: Callable[[Path], InProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says that a file was closed for writing a moment before the file counts as closed."""
+    still_open = threading.Event()
+    monkeypatch.setattr("nri_cdi.cdi.scan._is_written", lambda _descriptor: still_open.is_set())
+    monkeypatch.setattr(module, "UNSETTLED", 60)
+    with running(follow(etc)) as specs:
+        assert devices(specs) == {"old"}
+        still_open.set()
+        (etc / "spec.json").write_text(text("new"))
+        assert devices(specs) == {"old"}
+        still_open.clear()  # of which the kernel says nothing more
         assert devices(specs) == {"new"}
 
 

@@ -54,7 +54,15 @@ def test_it_leaves_a_container_with_all_marks_alone_and_accounts_for_it(mounts: 
         (container(None, PARENT, CHILD), {}),
         (container(None, api.Mount(destination=f"{GUARD_ROOT}/{OTHER} sentence", source="/dev/null")), {}),
     ],
-    ids=["a mark missing", "a foreign key", "a newer key", "key on the pod", "mark on the pod", "guard up", "another guard"],
+    ids=[
+        "a mark missing",
+        "a foreign key",
+        "a newer key",
+        "key on the pod",
+        "mark on the pod",
+        "guard up",
+        "another guard",
+    ],
 )
 def test_anything_else_is_looked_at(shown: api.Container, pod: dict[str, str]) -> None:
     request = api.CreateContainerRequest(pod=api.PodSandbox(annotations=pod), container=shown)
