@@ -52,20 +52,24 @@ chaos: setup ## everything that can break breaks, on real containerd 1.7, 2.1 an
 	@$(BIN)/python hack/chaos.py --seconds $(or $(STORM),28) --restarts $(or $(RESTARTS),20) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
-check: setup ## lint, types, layers, generated code
+check: setup ## lint, types, layers, generated code and pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python hack/generate --check
+	$(BIN)/python hack/pages.py --check
 
 .PHONY: mutants
 mutants: setup ## plant known bugs one by one and see that a named test fails for each
 	$(BIN)/python hack/mutants
 
 .PHONY: bench
-bench: setup ## start time, memory, and the answer's median and p99
+bench: setup ## start time, memory, the answer's median and p99, the layers' price, scale
 	$(BIN)/python benchmarks/answer.py
+	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/cdi_scale.py
+	$(BIN)/python benchmarks/device_plugin.py
 
 .PHONY: image
 image: ## the container image (docker; BASE_IMAGE names another base)

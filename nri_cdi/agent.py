@@ -36,6 +36,9 @@ FIRST_SNAPSHOT: Final = 3.0
 SLOT_POLL: Final = 0.1
 """Seconds between two tries to take a slot that another process holds."""
 
+DEADLINE: Final = 0.24
+"""Seconds for a decision, where the settings do not say: what waits behind it in the runtime, whosever it is, is not held up for longer."""
+
 FATAL: Final = 70
 """The exit status after a bug of ours ended a thread."""
 
@@ -128,15 +131,14 @@ class NriHalf:
 
 
 def _runner(settings: Settings, plugin: Plugin, inherited: socket.socket | None) -> Runner:
-    from nri_cdi.nri import Runner  # noqa: PLC0415  # as above
+    from nri_cdi.nri import Runner, Terms  # noqa: PLC0415  # as above
     from nri_cdi.nri.api import FailurePolicy  # noqa: PLC0415
 
     name, index = settings.plugin_name, settings.plugin_index
     terms: dict[str, Any] = {
         "fatal": fatal,
         "last_resort": _last_resort,
-        "deadline": settings.deadline,
-        "failure_policy": FailurePolicy(fail_request=settings.strict_link),
+        "terms": Terms(settings.deadline, DEADLINE, FailurePolicy(fail_request=settings.strict_link)),
     }
     if inherited is None:
         return Runner(plugin, settings.nri_socket, name, index, **terms)
@@ -147,10 +149,11 @@ def _runner(settings: Settings, plugin: Plugin, inherited: socket.socket | None)
 
 def _stance(settings: Settings) -> Stance:
     from nri_cdi.inject import Policy, Stance  # noqa: PLC0415  # as above
+    from nri_cdi.nri import Terms  # noqa: PLC0415
 
     return Stance(
         prefix=settings.annotation_prefix,
-        deadline=settings.deadline,
+        patience=Terms(settings.deadline, DEADLINE).patience,
         start_gate=settings.start_gate,
         strict_link=settings.strict_link,
         observe=settings.mode == "observe",

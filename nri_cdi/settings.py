@@ -81,9 +81,10 @@ class Settings:
     deadline: float = _setting(
         0.0,
         "SECONDS",
-        "after how long we refuse in place of a decision that does not come; 0: half of the runtime's own time",
+        "after how long we refuse in place of a decision that does not come; 0: half of the runtime's own time, at most 0.24",
     )
-    """Half: well under the time (2 s) after which the runtime would create the container without its devices."""
+    """Well under the time (2 s) after which the runtime would create the container without its devices, and under what others notice
+    whose containers wait behind it in the runtime."""
 
     pre_start: bool = _setting(
         True,  # noqa: FBT003  # a default

@@ -324,8 +324,10 @@ def _wait_refused(cluster: Cluster, case: Case, since: int) -> Event:
     return refusal()[0]
 
 
-_SAYS_NOTHING: Final = frozenset({"", "PodInitializing", "ContainerCreating", "Completed", "CrashLoopBackOff"})
-"""Reasons that stand in a container's state before, between and after the tries."""
+_TRIED_AGAIN: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_FINAL: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "StartError"})
+"""The reasons of refusals, under a restart policy that tries a failed start again and under one that does not. Other reasons stand in a
+container's state before, between and after the tries; and one that has failed for good has RunContainerError for a moment."""
 
 
 def _look(cluster: Cluster, case: Case, event: Event) -> tuple[str, str, str, str, str, str]:
@@ -333,7 +335,9 @@ def _look(cluster: Cluster, case: Case, event: Event) -> tuple[str, str, str, st
 
     def told(status: PodStatus) -> bool:
         one = status.containers.get("c")
-        return one is not None and one.state != "running" and one.reason not in _SAYS_NOTHING
+        if one is None or one.reason not in (_FINAL if case.restart == "Never" else _TRIED_AGAIN):
+            return False
+        return one.reason != "StartError" or case.kind == "sidecar" or status.phase == "Failed"
 
     text = " ".join(event.message.split())
     if text not in " ".join(cluster.describe(case.pod).split()):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from nri_cdi.allocation import own_key_name
-from nri_cdi.nri import Event, Plugin, Refused, api
-from nri_cdi.nri.session import OWN_DEADLINE
+from nri_cdi.nri import Event, Plugin, Refused, Terms, api
+from nri_cdi.nri.session import NO_TIMEOUT
 
 from .accounts import Accounts
 from .adjustment import adjustment
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("nri_cdi.inject")
 
 SETTLING: Final = 0.33
-"""The part of our own deadline that a container of ours waits for spec files that are changing."""
+"""Seconds that a container of ours waits for spec files that are changing, at most."""
+
+SETTLING_PART: Final = 0.8
+"""The part of our own deadline that this may take."""
 
 
 _NOBODY: Final = Subject("", "", "")
@@ -42,10 +45,10 @@ _NOBODY: Final = Subject("", "", "")
 
 @dataclass(frozen=True, slots=True)
 class Stance:
-    """How the operator wants it; see the settings of the same names. `observe`: decide and log, change nothing."""
+    """How the operator wants it; see the settings of the same names. `patience`: our own deadline for a request timeout of the runtime. `observe`: decide and log, change nothing."""
 
     prefix: str
-    deadline: float = 0.0
+    patience: Callable[[float], float] = Terms().patience
     start_gate: bool = True
     strict_link: bool = False
     observe: bool = False
@@ -79,8 +82,7 @@ class InjectPlugin(Plugin):
     def configure(self, runtime: Runtime) -> None:
         """Note what the runtime can do."""
         self._runtime = capabilities(runtime)
-        deadline = self._stance.deadline or (runtime.request_timeout or 2.0) * OWN_DEADLINE
-        self._settling = deadline * SETTLING
+        self._settling = min(SETTLING, self._stance.patience(runtime.request_timeout or NO_TIMEOUT) * SETTLING_PART)
 
     def synchronize(
         self, pods: Sequence[api.PodSandbox], containers: Sequence[api.Container], *, more: bool

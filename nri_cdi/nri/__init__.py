@@ -10,14 +10,14 @@
 
     Runner(Labels(), "/var/run/nri/nri.sock", "labels", "10").run()
 
-From the bottom to the top: versions, events | session (a state machine without I/O), plugin | dispatch, words | shell (socket, threads, clock).
+From the bottom to the top: versions, events | session (a state machine without I/O), plugin | dispatch, words, connection | shell (socket, threads, clock).
 `api` holds the messages, generated from proto/nri/nri.proto in a descriptor pool of their own.
 """
 
 from . import api
 from .events import Event
 from .plugin import Plugin, Refused
-from .session import RegistrationRefused, Request, Runtime, Session, Silent, State, Step
+from .session import RegistrationRefused, Request, Runtime, Session, Silent, State, Step, Terms
 from .shell import Runner
 from .versions import Version, nri_version
 
@@ -33,6 +33,7 @@ __all__ = [
     "Silent",
     "State",
     "Step",
+    "Terms",
     "Version",
     "api",
     "nri_version",

@@ -10,11 +10,12 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
-from .shell import SEND_TIMEOUT, Runner
+from .connection import SEND_TIMEOUT
+from .shell import Runner
 
 if TYPE_CHECKING:
+    from .connection import Connection
     from .plugin import Plugin
-    from .shell import _Connection
 
 LOG = logging.getLogger("nri_cdi.nri")
 
@@ -30,7 +31,7 @@ class InheritedRunner(Runner):
     def _open(self) -> socket.socket:
         return self._sock
 
-    def _lost(self, connection: _Connection, error: Exception) -> None:
+    def _lost(self, connection: Connection, error: Exception) -> None:
         asked = self._stopping.is_set()
         self._stopping.set()
         super()._lost(connection, error)

@@ -17,6 +17,7 @@ handler or the one who gave up on it, answers; what comes later is dropped. **Ex
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -47,8 +48,25 @@ default for ours."""
 OWN_DEADLINE: Final = 0.5
 """The part of the runtime's request timeout (2 s by default) after which we give up on a handler and refuse."""
 
-_NO_TIMEOUT: Final = 2.0
+NO_TIMEOUT: Final = 2.0
 """Seconds, for a request that names no timeout: NRI's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a plugin makes of its runtime's requests; times are seconds.
+
+    It gives its methods `deadline` for each, or with 0 half of what the runtime gives, but `most` at most. `failure_policy` is what it asks of the
+    runtime for the case that it fails.
+    """
+
+    deadline: float = 0.0
+    most: float = math.inf
+    failure_policy: api.FailurePolicy | None = None
+
+    def patience(self, timeout: float) -> float:
+        """How long a method has for a request for which the runtime gives `timeout`."""
+        return self.deadline or min(timeout * OWN_DEADLINE, self.most)
 
 
 class State(enum.Enum):
@@ -114,14 +132,12 @@ class Session:
         name: str,
         index: str,
         events: Iterable[Event],
-        *,
-        failure_policy: api.FailurePolicy | None = None,
-        deadline: float = 0.0,
+        terms: Terms = Terms(),  # frozen
     ) -> None:
         self.state = State.NEW
         self.runtime: Runtime | None = None
         self._name, self._index, self._events = name, index, frozenset(events)
-        self._failure_policy, self._deadline = failure_policy, deadline
+        self._terms = terms
         self._link = Link()
         self._out: list[bytes] = []
         self._open: dict[int, Request] = {}
@@ -172,7 +188,9 @@ class Session:
 
         Raises ValueError, and nothing has changed, when it knows none of them.
         """
-        response = api.ConfigureResponse(events=mask(self._events, runtime.nri), failure_policy=self._failure_policy)
+        response = api.ConfigureResponse(
+            events=mask(self._events, runtime.nri), failure_policy=self._terms.failure_policy
+        )
         if self.answer(stream, response.SerializeToString()):
             self.runtime = runtime
             self._step(State.SYNCHRONIZING, now)
@@ -275,8 +293,8 @@ class Session:
         if what is None:
             self._out.append(self._without_decision(call))
             return None
-        timeout = call.timeout_nano / 1e9 if call.timeout_nano > 0 else _NO_TIMEOUT
-        deadline = now + (self._deadline or timeout * OWN_DEADLINE)
+        timeout = call.timeout_nano / 1e9 if call.timeout_nano > 0 else NO_TIMEOUT
+        deadline = now + self._terms.patience(timeout)
         if isinstance(what, Step):
             self._step_deadline = deadline + REGISTRATION_TIMEOUT
         request = self._open[call.stream] = Request(call.stream, what, call.payload, state_change, deadline)

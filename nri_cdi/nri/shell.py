@@ -19,23 +19,21 @@ from __future__ import annotations
 import logging
 import math
 import socket
-import struct
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from nri_cdi.ttrpc import RemoteProtocolError
 
 from . import dispatch
+from .connection import Connection, connected, shut
 from .plugin import Refused
-from .session import RegistrationRefused, Session, Silent, State, Step
+from .session import NO_TIMEOUT, RegistrationRefused, Session, Silent, State, Step, Terms
 from .words import why_lost, why_not_connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from . import api
     from .events import Event
     from .plugin import Plugin
     from .session import Request, Runtime
@@ -60,33 +58,16 @@ LAST_RESORT: Final = 0.6
 """Seconds behind a deadline after which the process ends if not even the watchdog came to run: still before the runtime gives up."""
 
 _RECEIVE: Final = 1 << 16
-_NO_TIMEOUT: Final = 2.0
-"""Seconds, for a runtime that does not say its request timeout: NRI's default."""
-
-SEND_TIMEOUT: Final = struct.pack("ll", 1, 0)
-"""A timeval, 1 s: behind our own deadline, so that the runtime has given up by then."""
 
 
 class HandshakeFailed(Exception):
     """A step of the handshake was answered with an error; the connection is of no use any more."""
 
 
-class _Connection:
-    """A connected socket, its session, what has been received but not handled yet, and what the plugin is at."""
-
-    def __init__(self, sock: socket.socket, session: Session) -> None:
-        self.sock, self.session = sock, session
-        self.queue: deque[Request] = deque()
-        self.current: Request | None = None
-        self.configured_at = 0.0
-        self.synchronized = False  # ever
-        self.closed_because: str | None = None  # when it is we who closed
-
-
 class Runner:
     """See the module. `fatal` is called with a reason when a thread of ours ends by a bug of ours; then `run` returns.
 
-    `deadline` is how many seconds the plugin has for a request, 0: half of what the runtime gives. `last_resort` is told after how many seconds
+    `last_resort` is told after how many seconds
     the process must end by itself, by means that do not need the interpreter's lock; None: not any more. It is for what no thread of ours
     can see, a C extension that hangs with the lock held, and set only while the plugin is at an event that concerns it.
     """
@@ -98,26 +79,20 @@ class Runner:
         name: str,
         index: str,
         *,
-        failure_policy: api.FailurePolicy | None = None,
+        terms: Terms = Terms(),  # noqa: B008  # frozen
         fatal: Callable[[str], None] | None = None,
         last_resort: Callable[[float | None], None] | None = None,
-        deadline: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plugin, self._path, self._name, self._index = plugin, socket_path, name, index
-        self._failure_policy, self._deadline, self._fatal, self._clock = (
-            failure_policy,
-            deadline,
-            fatal or LOG.critical,
-            clock,
-        )
+        self._terms, self._fatal, self._clock = terms, fatal or LOG.critical, clock
         self._last_resort = last_resort or _no_last_resort
         self._lock = threading.Lock()  # guards sessions, queues, sending, and the four fields below
         self._wake = threading.Condition(self._lock)  # the watchdog waits here
         self._alarm = math.inf  # until when
         self._turn = 0  # of the thread that serves
         self._hung: dict[int, Event | Step] = {}  # turn -> what its thread has not come back from
-        self._connection: _Connection | None = None  # set and cleared by the thread that serves
+        self._connection: Connection | None = None  # set and cleared by the thread that serves
         self._stopping = threading.Event()
         self._done = threading.Event()
         self._renewed = False  # the connection before was given up because it came too late
@@ -160,7 +135,7 @@ class Runner:
         """End serving: what the runtime has asked already is answered first, in its time. `run` then returns."""
         self._stopping.set()
         if (connection := self._connection) is not None:
-            _shut(connection, socket.SHUT_RD)  # what is in the socket is still read, then comes the end
+            shut(connection, socket.SHUT_RD)  # what is in the socket is still read, then comes the end
 
     # -- the thread that serves
 
@@ -175,7 +150,7 @@ class Runner:
             self._fatal(f"a thread of the NRI plugin ended: {type(error).__name__}: {error}")
             self._stopping.set()
             if (connection := self._connection) is not None:
-                _shut(connection, socket.SHUT_RDWR)
+                shut(connection, socket.SHUT_RDWR)
             self._done.set()
 
     def _serve(self, turn: int) -> None:
@@ -195,7 +170,7 @@ class Runner:
                 return
         self._done.set()
 
-    def _next(self, connection: _Connection) -> Request:
+    def _next(self, connection: Connection) -> Request:
         """The next request for the plugin. Raises an error when the connection has come to its end."""
         while True:
             with self._lock:
@@ -211,7 +186,7 @@ class Runner:
                 self._set_alarm(connection)
                 self._send(connection)
 
-    def _handle(self, connection: _Connection, request: Request, turn: int) -> bool:
+    def _handle(self, connection: Connection, request: Request, turn: int) -> bool:
         """Let the plugin decide and answer; False when the watchdog has done it and a fresh thread serves."""
         session, refused = connection.session, None
         try:
@@ -260,14 +235,14 @@ class Runner:
         if (connection := self._connection) is not None:
             connection.configured_at = now
 
-    def _send(self, connection: _Connection) -> None:
+    def _send(self, connection: Connection) -> None:
         """Send what the session has to say. Called with the lock held, so that messages do not mix."""
         if data := connection.session.data_to_send():
             connection.sock.sendall(data)
 
     # -- connecting
 
-    def _connect(self) -> _Connection | None:
+    def _connect(self) -> Connection | None:
         """A new connection; None when stopped."""
         pause = _FAILED_PAUSES[min(self._failed, len(_FAILED_PAUSES) - 1)]
         since = self._clock()
@@ -283,42 +258,29 @@ class Runner:
                 self._say(why_not_connected(self._path, error))
                 continue
             self._failed += 1
-            session = Session(
-                self._name,
-                self._index,
-                self._plugin.events,
-                failure_policy=self._failure_policy,
-                deadline=self._deadline,
-            )
-            self._connection = connection = _Connection(sock, session)
+            session = Session(self._name, self._index, self._plugin.events, self._terms)
+            self._connection = connection = Connection(sock, session)
             if self._stopping.is_set():  # `stop` may have looked before there was a connection
-                _shut(connection, socket.SHUT_RD)
+                shut(connection, socket.SHUT_RD)
             return connection
         return None
 
     def _open(self) -> socket.socket:
         """A socket connected to the runtime. Raises OSError."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)  # of connecting, too
-            sock.connect(self._path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return connected(self._path)
 
-    def _register(self, connection: _Connection) -> None:
+    def _register(self, connection: Connection) -> None:
         with self._lock:
             connection.session.open(self._clock())
             self._set_alarm(connection)
             self._send(connection)
 
-    def _report_synchronized(self, connection: _Connection) -> None:
+    def _report_synchronized(self, connection: Connection) -> None:
         session = connection.session
         if session.state is State.READY and session.runtime is not None:
             took = self._clock() - connection.configured_at
             connection.synchronized, self._failed = True, 0
-            late, self._renewed = took > (session.runtime.request_timeout or _NO_TIMEOUT) and not self._renewed, False
+            late, self._renewed = took > (session.runtime.request_timeout or NO_TIMEOUT) and not self._renewed, False
             if late:
                 # containerd 1.7 keeps a plugin whose answer was late, and never asks it again; once, for a slow runtime looks the same
                 self._renewed = True
@@ -326,7 +288,7 @@ class Runner:
             runtime = f"{session.runtime.name} {session.runtime.version} (NRI {session.runtime.nri})"
             self._say(f"synchronized with {runtime} as {self._index}-{self._name}")
 
-    def _lost(self, connection: _Connection, error: Exception) -> None:
+    def _lost(self, connection: Connection, error: Exception) -> None:
         with self._lock:
             connection.session.close()
             connection.sock.close()
@@ -356,7 +318,7 @@ class Runner:
 
     # -- the watchdog
 
-    def _set_alarm(self, connection: _Connection) -> None:
+    def _set_alarm(self, connection: Connection) -> None:
         """Wake the watchdog if it would sleep too long. Called with the lock held."""
         deadline = connection.session.next_deadline()
         if deadline is not None and deadline < self._alarm:
@@ -381,7 +343,7 @@ class Runner:
         timeout = None if until is None else until - self._clock()
         self._wake.wait(timeout)
 
-    def _wait_for_overdue(self, connection: _Connection) -> list[Request]:
+    def _wait_for_overdue(self, connection: Connection) -> list[Request]:
         """What is overdue now; if nothing is, wait until something may be. Called with the lock held."""
         deadline, now = connection.session.next_deadline(), self._clock()
         if deadline is None or deadline > now:
@@ -391,10 +353,10 @@ class Runner:
             return connection.session.tick(now)
         except Silent as error:
             connection.closed_because = str(error)
-            _shut(connection, socket.SHUT_RDWR)
+            shut(connection, socket.SHUT_RDWR)
             return []
 
-    def _give_up(self, connection: _Connection, request: Request) -> None:
+    def _give_up(self, connection: Connection, request: Request) -> None:
         """Refuse a request that is overdue; if it is the one that the plugin is at, let a fresh thread serve."""
         refused = dispatch.too_late(self._plugin, request)
         with self._lock:
@@ -415,22 +377,14 @@ class Runner:
                 try:
                     self._send(connection)
                 except OSError:  # half a message may have gone
-                    _shut(connection, socket.SHUT_RDWR)
+                    shut(connection, socket.SHUT_RDWR)
             if not hangs:
                 return
             if isinstance(request.what, Step):
                 connection.closed_because = f"the plugin did not finish {request.what.value} in time"
-                _shut(connection, socket.SHUT_RDWR)
+                shut(connection, socket.SHUT_RDWR)
             self._start_serving()
         LOG.error("the plugin has not come back from %s in time: refused in its place", request.what.name)
-
-
-def _shut(connection: _Connection, how: int) -> None:
-    """Make the thread that reads the socket see its end."""
-    try:
-        connection.sock.shutdown(how)
-    except OSError:
-        LOG.debug("the connection was closed already")
 
 
 def _no_last_resort(_seconds: float | None) -> None:

@@ -8,6 +8,7 @@ import pages
 import pytest
 
 from nri_cdi import settings
+from nri_cdi.agent import DEADLINE
 from nri_cdi.inject.refusals import Reason
 
 TEXT = pages.PAGE.read_text()
@@ -34,14 +35,13 @@ def test_the_settings_in_the_layers_exist_and_have_these_defaults() -> None:
     said = {name: default for name, default in cells if name in settings.names()}
     real = settings.load({}, {}, None)
     shown = {
-        name: {True: "on", False: "off"}.get(value, value)
+        name: ("on" if value else "off") if isinstance(value, bool) else value
         for name in said
         for value in [getattr(real, name.replace("-", "_"))]
     }
     assert {"pre-start", "guard", "start-gate", "unhealthy-after", "strict-link"} <= said.keys()
-    assert said == {name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()} | {
-        "deadline": "half"
-    }
+    assert said == {name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()}
+    assert f"0: {DEADLINE:g} s" in section("The layers")
 
 
 def test_its_tables_are_those_of_the_data() -> None:

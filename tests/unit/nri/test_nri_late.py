@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from nri_cdi.nri import Event, Plugin, Runner
+from nri_cdi.nri import Event, Plugin, Runner, Terms
 from nri_cdi.testing.runtime import FakeRuntime
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ def served(socket_path: pathlib.Path, times: int, check: Callable[[FakeRuntime, 
     with FakeRuntime(socket_path, request_timeout=20) as runtime:
         # its own deadline is far off: what is looked at is the time that the runtime had
         runner = Runner(
-            Sleeper(clock, times), str(socket_path), "labels", "10", fatal=reasons.append, clock=clock, deadline=1000
+            Sleeper(clock, times),
+            str(socket_path),
+            "labels",
+            "10",
+            fatal=reasons.append,
+            clock=clock,
+            terms=Terms(deadline=1000),
         )
         thread = threading.Thread(target=runner.run)
         thread.start()

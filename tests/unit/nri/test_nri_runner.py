@@ -299,7 +299,7 @@ def test_whatever_byte_the_runtime_breaks_off_at_the_plugin_connects_again(
 def test_a_runtime_that_does_not_read_is_left(
     serve: Serve, runtime: FakeRuntime, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nri_cdi.nri.shell.SEND_TIMEOUT", struct.pack("ll", 0, 50_000))
+    monkeypatch.setattr("nri_cdi.nri.connection.SEND_TIMEOUT", struct.pack("ll", 0, 50_000))
     plugin = Labels()
     large = api.CreateContainerResponse(adjust=api.ContainerAdjustment(annotations={"k": "v" * (2 << 20)}))
     plugin.create_container = lambda _: large  # type: ignore[method-assign,assignment]  # more than a socket holds

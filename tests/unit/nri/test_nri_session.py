@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nri_cdi.nri import Event, RegistrationRefused, Session, Silent, State, Step, api
+from nri_cdi.nri import Event, RegistrationRefused, Session, Silent, State, Step, Terms, api
 from nri_cdi.nri.session import REGISTRATION_TIMEOUT
 from nri_cdi.testing.session import EVENTS, RUNTIME, Peer, configured, ready, registered
 from nri_cdi.ttrpc import Code
@@ -64,7 +64,7 @@ def test_configure_may_come_before_the_answer_to_the_registration() -> None:
 
 def test_the_failure_policy_is_sent_with_the_events() -> None:
     peer = Peer()
-    peer.session = Session("labels", "10", EVENTS, failure_policy=api.FailurePolicy(fail_request=True))
+    peer.session = Session("labels", "10", EVENTS, Terms(failure_policy=api.FailurePolicy(fail_request=True)))
     peer.open()
     configure = peer.call("Configure", api.ConfigureRequest())
     peer.session.configured(configure.stream, RUNTIME, 0.0)

@@ -82,7 +82,7 @@ def test_a_runner_that_was_stopped_before_does_not_run(socket_path: pathlib.Path
 def test_a_runner_stops_while_a_runtime_does_not_accept(
     serve: Serve, listener: socket.socket, socket_path: pathlib.Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nri_cdi.nri.shell.SEND_TIMEOUT", struct.pack("ll", 0, 50_000))
+    monkeypatch.setattr("nri_cdi.nri.connection.SEND_TIMEOUT", struct.pack("ll", 0, 50_000))
     listener.listen(0)
     with contextlib.ExitStack() as waiting:
         with contextlib.suppress(BlockingIOError):
