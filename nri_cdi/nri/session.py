@@ -111,6 +111,8 @@ class Request:
     state_change: bool
     deadline: float
     """When we give up on it, on the clock of `now`."""
+    timeout: float = NO_TIMEOUT
+    """How many seconds the runtime gives for it."""
 
 
 class RegistrationRefused(Exception):
@@ -294,10 +296,14 @@ class Session:
             self._out.append(self._without_decision(call))
             return None
         timeout = call.timeout_nano / 1e9 if call.timeout_nano > 0 else NO_TIMEOUT
-        deadline = now + self._terms.patience(timeout)
+        patience = self._terms.patience(timeout)
         if isinstance(what, Step):
-            self._step_deadline = deadline + REGISTRATION_TIMEOUT
-        request = self._open[call.stream] = Request(call.stream, what, call.payload, state_change, deadline)
+            patience = max(
+                patience, timeout * OWN_DEADLINE
+            )  # nobody's container waits for it, and a large state takes its time
+            self._step_deadline = now + patience + REGISTRATION_TIMEOUT
+        request = Request(call.stream, what, call.payload, state_change, now + patience, timeout)
+        self._open[call.stream] = request
         return request
 
     def _without_decision(self, call: CallReceived) -> bytes:

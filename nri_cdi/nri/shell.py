@@ -28,7 +28,7 @@ from nri_cdi.ttrpc import RemoteProtocolError
 from . import dispatch
 from .connection import Connection, connected, shut
 from .plugin import Refused
-from .session import NO_TIMEOUT, RegistrationRefused, Session, Silent, State, Step, Terms
+from .session import RegistrationRefused, Session, Silent, State, Step, Terms
 from .words import why_lost, why_not_connected
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Runner:
         if isinstance(request.what, Step):
             if refused is not None:
                 raise HandshakeFailed(f"{request.what.value} failed: {refused}") from refused
-            self._report_synchronized(connection)
+            self._report_synchronized(connection, request.timeout)
         elif isinstance(refused, dispatch.Unexpected):
             LOG.error("%s was refused: %s", request.what.name, refused, exc_info=refused.__cause__)
         return True
@@ -275,12 +275,12 @@ class Runner:
             self._set_alarm(connection)
             self._send(connection)
 
-    def _report_synchronized(self, connection: Connection) -> None:
+    def _report_synchronized(self, connection: Connection, timeout: float) -> None:
         session = connection.session
         if session.state is State.READY and session.runtime is not None:
             took = self._clock() - connection.configured_at
             connection.synchronized, self._failed = True, 0
-            late, self._renewed = took > (session.runtime.request_timeout or NO_TIMEOUT) and not self._renewed, False
+            late, self._renewed = took > timeout and not self._renewed, False
             if late:
                 # containerd 1.7 keeps a plugin whose answer was late, and never asks it again; once, for a slow runtime looks the same
                 self._renewed = True
