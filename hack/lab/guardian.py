@@ -143,6 +143,17 @@ def _remove_cgroups(name: str) -> list[Path]:
     return left
 
 
+def _thaw(pid: int) -> None:
+    """Let go on what entered the sandbox from outside and was stopped there: else it would not reap what it started inside."""
+    entered = f"nsenter\0--target={pid}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cmdline").read_bytes().startswith(entered):
+                os.kill(int(process.name), signal.SIGCONT)
+        except OSError:
+            continue  # gone meanwhile
+
+
 def main(name: str, *, network: bool) -> int:
     """Hold the sandbox `name`, if asked with a network of its own, until standard input ends. Exit status 0 when nothing of it is left."""
     # the owner's Ctrl-C is not ours: we end when the owner has ended
@@ -167,7 +178,9 @@ def main(name: str, *, network: bool) -> int:
         while os.read(0, 4096):
             pass
     os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)  # returns when every process of the PID namespace is gone
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):  # it is gone when every process of the PID namespace is
+        _thaw(pid)
+        time.sleep(0.02)
     end = time.monotonic() + _PATIENCE
     while _remove_cgroups(name):
         if time.monotonic() > end:

@@ -25,12 +25,15 @@ HACK = Path(__file__).resolve().parents[2] / "hack"
 
 HOLDER = textwrap.dedent(
     """
-    import sys, time
+    import signal, sys, time
     from lab.node import Node
     from lab import mock
     node = Node(sys.argv[1]).start()
     mock.create(node.path("/"))
     container = node.pod().container().start()
+    if "frozen" in sys.argv:
+        frozen = node.sandbox.popen(["sleep", "600"], "/var/log/frozen.log")
+        frozen.signal(signal.SIGSTOP)
     print(node.sandbox.name, node.sandbox.pid, flush=True)
     time.sleep(600)
     """
@@ -175,11 +178,15 @@ def test_nothing_is_left_behind_after_a_stop_with_containerd_dead(series: str) -
     assert world.traces() == []
 
 
-@pytest.mark.parametrize("whole_group", [False, True], ids=["process", "process group"])
-def test_nothing_is_left_behind_when_the_holder_is_killed(series: str, *, whole_group: bool) -> None:
+@pytest.mark.parametrize(
+    ("whole_group", "state"),
+    [(False, "at work"), (True, "at work"), (False, "frozen")],
+    ids=["process", "process group", "with a frozen program"],
+)
+def test_nothing_is_left_behind_when_the_holder_is_killed(series: str, state: str, *, whole_group: bool) -> None:
     before = machine()
     with subprocess.Popen(  # noqa: S603 - our own words
-        [sys.executable, "-c", HOLDER, series],
+        [sys.executable, "-c", HOLDER, series, state],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(HACK)},
