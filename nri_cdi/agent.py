@@ -46,10 +46,6 @@ FATAL: Final = 70
 """The exit status after a bug of ours ended a thread."""
 
 
-class EnvironmentProblem(Exception):
-    """Something around us is not as it must be (a directory that cannot be written); the text says what to do."""
-
-
 class NriHalf:
     """The NRI plugin with its slot, its readiness socket and its threads.
 

@@ -21,9 +21,6 @@ from typing import Final
 DEFAULT_PREFIX: Final = "cdi.k8s.io/"
 """The annotation prefix that CDI itself uses; a setting may name another (both halves must agree)."""
 
-KEY_NAME_MAX: Final = 63
-"""Kubernetes' limit for the part of an annotation key behind the `/`, in bytes."""
-
 GUARD_ROOT: Final = "/.nri-cdi"
 """The guards' parent in the container: the mount that makes runc refuse, and that the NRI half lifts."""
 

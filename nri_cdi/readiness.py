@@ -14,13 +14,13 @@ import json
 import os
 import pathlib
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from nri_cdi.digest import digest
+from nri_cdi.listening import Listening
 from nri_cdi.ttrpc import AnswerReceived, CallReceived, Code, Connection, ProtocolError, Role, unimplemented
 
 SERVICE: Final = "nri_cdi.v1.Readiness"
@@ -111,34 +111,22 @@ class Server:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._listener.bind(str(path))
+            listener.bind(str(path))
         except OSError as error:  # it does not name the path
-            self._listener.close()
+            listener.close()
             raise OSError(f"{path}: {error}; --run-dir names another place") from error
-        self._listener.listen()
-        self._stopping = threading.Event()
+        listener.listen()
+        self._listening = Listening(listener, self._serve, ASK_TIMEOUT, (OSError, ProtocolError))
 
     def run(self) -> None:
         """Serve until `stop`."""
-        while not self._stopping.is_set():
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                if self._stopping.is_set():
-                    return
-                raise
-            with sock, contextlib.suppress(OSError, ProtocolError):
-                sock.settimeout(ASK_TIMEOUT)
-                self._serve(sock)
+        self._listening.run()
 
     def stop(self) -> None:
         """End serving and remove the socket."""
-        self._stopping.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._listening.stop()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 

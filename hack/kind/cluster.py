@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from lab import kube_pods, mock
 from lab.image import archive
+from lab.started import Started
 from lab.trouble import LabError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
 CONFIG: Final = "hack/kind-config.yaml"
@@ -71,7 +71,7 @@ def tool(name: str) -> str:
     return got.stdout.strip()
 
 
-class KindCluster:
+class KindCluster(Started):
     """One node, called `name`; made by `start` or `with`, removed by `stop` unless `keep`. Raises LabError when a part is missing."""
 
     def __init__(self, name: str, *, keep: bool = False, policies: bool = False) -> None:
@@ -86,18 +86,6 @@ class KindCluster:
 
     def __repr__(self) -> str:
         return f"<KindCluster {self.name}>"
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     # life cycle
 

@@ -31,11 +31,11 @@ from lab.kubernetes import parts
 from lab.node import Node
 from lab.podresources import devices_in_use, healthy_devices
 from lab.sandbox import Sandbox
+from lab.started import Started
 from lab.trouble import LabError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
     from lab.api_server import ApiServer, Object
     from lab.kube_pods import Event, PodStatus
@@ -67,7 +67,7 @@ def _cni_directory(series: str, place: Path) -> config.Table:
     return {"plugins": {"io.containerd.cri.v1.runtime": {"cni": {"bin_dirs": [str(place)]}}}}
 
 
-class Cluster:
+class Cluster(Started):
     """One node with containerd of one `series` ("2.1"), started by `start` or `with`.
 
     `kubelet` is laid over the kubelet's configuration; the other options are those of `lab.config.Options`. Raises LabError when a part is
@@ -90,18 +90,6 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster {self.series}, {self.kubelet}, in {self.sandbox}>"
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def path(self, inside: str | Path) -> Path:
         """The path outside the sandbox of an absolute path inside (see `Sandbox.path`)."""

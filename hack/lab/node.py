@@ -17,16 +17,14 @@ import itertools
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from lab import config, image, runtimes
 from lab.cri import Cri, CriError
 from lab.pods import Pod
 from lab.sandbox import Program, Sandbox
+from lab.started import Started
 from lab.trouble import LabError, wait_until
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _LOG = "/var/log/containerd.log"
 CONFIG: Final = "/etc/containerd/config.toml"
@@ -34,7 +32,7 @@ _NOT_INHERITED = ("CONTAINERD_", "GRPC_", "OTEL_")
 _TAIL = 3000
 
 
-class Node:
+class Node(Started):
     """containerd of one `series` ("1.7"), started by `start` or `with`. Options are those of `lab.config.Options`.
 
     `runc` is a series of runc ("1.5"), or None for the machine's. Raises LabError when a part is missing or does not come up.
@@ -55,18 +53,6 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.series}, {self.daemon or 'not running'}, in {self.sandbox}>"
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def path(self, inside: str | Path) -> Path:
         """The path outside the sandbox of an absolute path inside (see `Sandbox.path`)."""

@@ -124,14 +124,6 @@ def _named(path: str) -> tuple[Identity, bool]:
     return identity(status), status.st_nlink > 1
 
 
-def read_file(path: str) -> bytes:
-    """The content of a regular file, symbolic links followed; at most one byte more than a spec file may have.
-
-    Raises OSError for everything else; a FIFO or device is never waited for.
-    """
-    return _read(path, leases=False)[0]
-
-
 def _read(path: str, *, leases: bool) -> tuple[bytes, Identity, bool]:
     """The content, what it was before it was read, and whether somebody has the file open for writing."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

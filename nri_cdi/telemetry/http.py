@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from nri_cdi.listening import Listening
 
 Page = Callable[[], tuple[int, str]]
 """A page: its status and its text, both as they are now. It must not wait for anybody."""
@@ -39,7 +40,7 @@ class Pages:
         """Listen. Raises OSError when that cannot be."""
         self._pages = pages
         self._listener = _listen(address)
-        self._stopping = threading.Event()
+        self._listening = Listening(self._listener, self._serve, PATIENCE)
 
     @property
     def port(self) -> int:
@@ -49,23 +50,11 @@ class Pages:
 
     def run(self) -> None:
         """Serve until `stop`."""
-        while not self._stopping.is_set():
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                if self._stopping.is_set():
-                    return
-                raise
-            with sock, contextlib.suppress(OSError):
-                sock.settimeout(PATIENCE)
-                self._serve(sock)
+        self._listening.run()
 
     def stop(self) -> None:
         """End serving."""
-        self._stopping.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._listening.stop()
 
     def _serve(self, sock: socket.socket) -> None:
         request = b""

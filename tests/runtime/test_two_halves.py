@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import mock
-from lab.agent import READY, Agent
+from lab.agent import Agent
 from lab.standin import StandInPod
-from lab.trouble import wait_until
 
 from nri_cdi.testing.kubelet import FakeKubelet, PreStartError
 
@@ -58,8 +57,8 @@ def test_prestart_refuses_while_containerd_is_down_and_says_so(served: Served, k
     agent.wait_log("lost")
     with pytest.raises(PreStartError, match="is not synchronized with the container runtime"):
         kubelet.prestart(mock.KIND, pod.ids)
-    before = agent.log().count(READY)
+    before = served.synchronizations()
     served.node.start_daemon()
     # containerd's CRI is ready some milliseconds before its NRI is: until then the kubelet is refused, and asks again
-    wait_until(lambda: agent.log().count(READY) > before, 10, "the NRI half to be synchronized again")
+    served.wait_synchronized_again(before)
     kubelet.prestart(mock.KIND, pod.ids)
