@@ -6,6 +6,8 @@ ledger      what happened when: faults, calls, spans, findings; whether a fault 
 load        the threads that create, start, look at and remove containers
 faults_*    the threads that break the agents, the spec files and nodes, the runtime
 observer    NRI plugins of the harness before and behind ours: whose time is it?
+beat        a metronome: when did the machine itself stand still?
+slots       the agents, of two versions
 variant     the agent, slowed or with its refusals off
 delays      from the observers' notes to "held up by us": pure
 storm       one seeded run of all that

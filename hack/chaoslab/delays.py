@@ -1,8 +1,8 @@
 """From the observers' notes to "held up by us": whose time a container without a CDI key waited. Pure.
 
 For each request the observers give three moments, before us (00, 01) and behind us (99). The time from 01 to 99 is ours, less what one step of the runtime
-costs at that moment (00 to 01: on a busy machine that is not nothing), less the time in which an agent was frozen by the harness: no program
-answers while it is frozen, the runtime's request timeout ends that, and it is counted apart.
+costs at that moment (00 to 01: on a busy machine that is not nothing), less two times in which nobody could have answered: an agent was frozen by the
+harness (the runtime's request timeout ends that, and it is counted apart), or a processor of the machine stood still (`beat.py`).
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from chaoslab.ledger import Span
 
-    from chaoslab.ledger import Call, Span
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from chaoslab.ledger import Call, Fault
 
 LIMIT: Final = 0.25
 """Seconds that we may hold up a container without a CDI key."""
 
-INDEXES: Final = ("00", "01", "99")
+BEFORE: Final = "01"
+"""Of the observer whose note comes right before the request comes to us."""
+
+INDEXES: Final = ("00", BEFORE, "99")
 
 Key = tuple[str, str, str]
 """create or start, pod, container: each name is used once in a run."""
@@ -33,13 +38,13 @@ class Passage:
     at: float
     behind: float
 
-    def ours(self, frozen: Sequence[Span]) -> float:
+    def ours(self, frozen: Sequence[Span], still: Sequence[Span]) -> float:
         """Seconds that are ours."""
-        return self.behind - self.at - self.held(frozen) - (self.at - self.before)
+        return self.behind - self.at - self.held([*frozen, *still]) - (self.at - self.before)
 
-    def held(self, frozen: Sequence[Span]) -> float:
-        """Seconds in which an agent was frozen meanwhile (of two that were frozen at once the longer)."""
-        return min(self.behind - self.at, sum(span.overlap(self.at, self.behind) for span in merged(frozen)))
+    def held(self, spans: Sequence[Span]) -> float:
+        """Seconds of it that lie in one of the spans."""
+        return _within(self.at, self.behind, spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class Delays:
     queued: int
     """Those that waited over `LIMIT` in the runtime's own queue while a container with a key was with an agent."""
     longest_queued: float
+    longest_still: float
+    """The longest time that a processor stood still, while a request was measured or not."""
 
 
 def read(notes: Mapping[str, Iterable[str]]) -> dict[Key, Passage]:
@@ -74,14 +81,22 @@ def read(notes: Mapping[str, Iterable[str]]) -> dict[Key, Passage]:
     }
 
 
-def measure(passages: Mapping[Key, Passage], calls: Iterable[Call], frozen: Sequence[Span]) -> Delays:
+def spans(lines: Iterable[str]) -> list[Span]:
+    """The times in which a processor stood still, from what the metronome wrote."""
+    whole = (line.split() for line in lines if line.endswith("\n"))
+    return [Span(float(start), float(end)) for start, end in whole]
+
+
+def measure(
+    passages: Mapping[Key, Passage], calls: Iterable[Call], frozen: Sequence[Span], still: Sequence[Span]
+) -> Delays:
     """The delays of the keyless ones of `calls`."""
     asked = {(call.method, call.pod, call.container): call for call in calls}
     keyed = [passage for key, passage in passages.items() if key in asked and asked[key].keyed]
     mine = [passages[key] for key, call in asked.items() if not call.keyed and key in passages]
-    ours = {passage.key: passage.ours(frozen) for passage in mine}
+    ours = {passage.key: passage.ours(frozen, still) for passage in mine}
     held = [passage.held(frozen) for passage in mine]
-    queued = [_queued(asked[passage.key].sent, passage.before, keyed) for passage in mine]
+    queued = [_queued(asked[passage.key].sent, passage.before, keyed, [*frozen, *still]) for passage in mine]
     return Delays(
         measured=len(mine),
         late=tuple((key, seconds) for key, seconds in ours.items() if seconds > LIMIT),
@@ -91,12 +106,24 @@ def measure(passages: Mapping[Key, Passage], calls: Iterable[Call], frozen: Sequ
         longest_frozen=max(held, default=0.0),
         queued=sum(seconds > LIMIT for seconds in queued),
         longest_queued=max(queued, default=0.0),
+        longest_still=max((span.end - span.start for span in still), default=0.0),
     )
 
 
-def _queued(sent: float, asked: float, keyed: Sequence[Passage]) -> float:
-    """How long, of the time before the runtime came to ask the first plugin, an agent had a container with a key."""
-    return sum(max(0.0, min(asked, other.behind) - max(sent, other.at)) for other in keyed)
+def struck(hits: Iterable[Fault], passages: Collection[Passage]) -> int:
+    """How many of these faults came while a request was with an agent."""
+    return sum(any(one.at <= fault.at <= one.behind for one in passages) for fault in hits)
+
+
+def _queued(sent: float, asked: float, keyed: Sequence[Passage], nobody: Sequence[Span]) -> float:
+    """How long, of the time before the runtime came to ask the first plugin, an agent that could answer had a container with a key."""
+    waits = ((max(sent, other.at), min(asked, other.behind)) for other in keyed)
+    return sum(end - start - _within(start, end, nobody) for start, end in waits if start < end)
+
+
+def _within(start: float, end: float, spans: Sequence[Span]) -> float:
+    """Seconds from `start` to `end` that lie in one of the spans."""
+    return sum(span.overlap(start, end) for span in merged(spans))
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:
@@ -105,7 +132,7 @@ def merged(spans: Sequence[Span]) -> list[Span]:
     for span in sorted(spans, key=lambda one: one.start):
         if result and span.start <= result[-1].end:
             last = result.pop()
-            result.append(type(span)(last.start, max(last.end, span.end)))
+            result.append(Span(last.start, max(last.end, span.end)))
         else:
             result.append(span)
     return result

@@ -1,4 +1,8 @@
-"""The thread that breaks the agent of one slot: killed, frozen, throttled, slowed, restarted, upgraded."""
+"""The thread that breaks the agent of one slot: killed, frozen, throttled, slowed, restarted, upgraded and downgraded.
+
+A request is with an agent for some milliseconds only, of the hundred that a creation takes. So half of the faults are aimed: they wait for the observer
+before the agent to note a request, which comes to the agent next.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +16,42 @@ from lab.trouble import LabError
 from chaoslab.ledger import AGENT_ENDED, Span, dice
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chaoslab.ledger import Ledger
     from chaoslab.slots import Slot
 
 KINDS: Final = ("kill", "kill", "freeze", "freeze", "throttle", "slow", "restart", "upgrade")
-_BREATH: Final = (0.1, 0.8)  # seconds between two faults
-_LAST_RESORT: Final = "Timeout (0:00:"  # how the interpreter begins what it writes when that alarm rings
+"""Each round has all of them, in an order of its own."""
+
+_BREATH: Final = (0.05, 0.45)  # seconds between two faults
+_AIM: Final = 0.5  # seconds that an aimed fault waits for a request
+_POLL: Final = 0.0005
+_LAST_RESORT: Final = -signal.SIGALRM
+_THERE: Final = 0.3  # seconds for which it is left alone behind a start, at most
 _READY: Final = 8.0
 
 
 class AgentFaults(threading.Thread):
-    """Breaks the agent in `slot` until `stopping` is set, then leaves a sound one there. `error` is what ended it early, else None."""
+    """Breaks the agent in `slot` until `stopping` is set, then leaves a sound one there. `requests` is a file that grows with each request.
 
-    def __init__(self, slot: Slot, ledger: Ledger, seed: int, stopping: threading.Event) -> None:
+    `error` is what ended it early, else None.
+    """
+
+    def __init__(self, slot: Slot, ledger: Ledger, seed: int, stopping: threading.Event, requests: Path) -> None:
         super().__init__(name=f"faults-{slot.index}")
-        self._slot, self._ledger, self._stopping = slot, ledger, stopping
+        self._slot, self._ledger, self._stopping, self._requests = slot, ledger, stopping, requests
         self._rng = dice(seed, self.name)
-        self._start_took = 0.0  # seconds that the last start took: as long as it was away it is there as well
+        self._there = 0.0  # seconds for which it is left alone now
         self.error: LabError | None = None
 
     def run(self) -> None:
         """One fault after the other."""
+        kinds: list[str] = []
         try:
-            while not self._stopping.wait(self._rng.uniform(*_BREATH) + self._start_took):
-                self._one(self._rng.choice(KINDS), self._rng.random())
+            while not self._stopping.wait(self._rng.uniform(*_BREATH) + self._there):
+                kinds = kinds or self._rng.sample(KINDS, len(KINDS))
+                self._one(kinds.pop(), self._rng.random())
         except LabError as error:
             self.error = error
 
@@ -47,34 +63,43 @@ class AgentFaults(threading.Thread):
             self._replace()
             return
         if kind == "freeze":
+            self._fault(kind)
             self._freeze(amount * amount * 3)
         elif kind == "throttle":
+            self._fault(kind)
             for _ in range(int(amount * 30)):
-                self._freeze(0.025, kind)
+                self._freeze(0.025)
                 time.sleep(0.015)
         elif kind == "kill":
-            self._ledger.fault(f"agent {kind}")
+            self._fault(kind)
             slot.agent.kill()
-            time.sleep(amount * 0.5)
+            time.sleep(amount * 0.3)
             self._replace()
         elif kind == "slow":
-            self._ledger.fault("agent stop")
+            self._fault("stop")
             slot.agent.stop()
             self._replace(f"slow:{0.05 + amount * 1.5:.2f}")
-            self._stopping.wait(0.5 + amount)
-            self._ledger.fault("agent kill")
+            self._stopping.wait(0.3 + amount * 0.7)
+            self._fault("kill")
             slot.agent.kill()
             self._replace()
         elif kind == "restart":
-            self._ledger.fault("agent stop")
+            self._fault("stop")
             slot.agent.stop()
             self._replace()
         else:
             self._upgrade()
 
-    def _freeze(self, seconds: float, kind: str = "freeze") -> None:
-        start = time.monotonic()
+    def _fault(self, kind: str) -> None:
+        """Note a fault that comes now: each second time when a request comes, if one does."""
+        if self._rng.random() < 0.5:
+            size, end = self._requests.stat().st_size, time.monotonic() + _AIM
+            while self._requests.stat().st_size == size and time.monotonic() < end:
+                time.sleep(_POLL)
         self._ledger.fault(f"agent {kind}")
+
+    def _freeze(self, seconds: float) -> None:
+        start = time.monotonic()
         self._slot.agent.signal(signal.SIGSTOP)
         time.sleep(seconds)
         self._slot.agent.signal(signal.SIGCONT)
@@ -86,9 +111,9 @@ class AgentFaults(threading.Thread):
 
     def _upgrade(self) -> None:
         """As a rolling update with both versions there at once: the new process waits for the slot, the old one is told to end."""
-        old, new = self._slot.agent, self._slot.fresh()
+        old, new = self._slot.agent, self._slot.upgraded()
         new.wait_log("is held by process", _READY)
-        self._ledger.fault("agent upgrade")
+        self._fault("downgrade" if self._slot.old else "upgrade")
         old.stop()
         self._slot.agent = new
         self._wait_ready()
@@ -101,7 +126,7 @@ class AgentFaults(threading.Thread):
         except LabError:
             if self._slot.agent.program.poll() is not None:
                 raise
-        self._start_took = time.monotonic() - begun
+        self._there = min(_THERE, time.monotonic() - begun)  # as long as it was away
 
 
 def note_end(ledger: Ledger, subject: str, status: int, log: str) -> None:
@@ -109,7 +134,7 @@ def note_end(ledger: Ledger, subject: str, status: int, log: str) -> None:
 
     That alarm is against a hang that stops every thread, and it cannot tell that from having been frozen.
     """
-    if _LAST_RESORT in log:
+    if status == _LAST_RESORT:
         ledger.outcomes["agent: ended itself after it was frozen"] += 1
     else:
         ledger.finding(AGENT_ENDED, subject, f"status {status}: {log[-500:]}")

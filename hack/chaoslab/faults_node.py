@@ -36,7 +36,7 @@ class SpecFaults(threading.Thread):
 
     def run(self) -> None:
         """One fault after the other."""
-        while not self._stopping.wait(self._rng.uniform(0.05, 0.6)):
+        while not self._stopping.wait(self._rng.uniform(0.04, 0.4)):
             path, content = self._rng.choice(self._files)
             kind, pause = self._rng.choice(SPEC_KINDS), self._rng.uniform(0.01, 0.25)
             # half of a YAML file may be a sound file with less in it, most of all where it ends with a line
@@ -85,7 +85,7 @@ class DeviceFaults(threading.Thread):
 
     def run(self) -> None:
         """One fault after the other."""
-        while not self._stopping.wait(self._rng.uniform(0.02, 0.5)):
+        while not self._stopping.wait(self._rng.uniform(0.02, 0.3)):
             kind, pause = self._rng.choice(DEVICE_KINDS), self._rng.uniform(0.0, 0.15)
             gpu, nic = self._rng.randrange(mock.COUNT), self._rng.randrange(world.NICS)
             self._ledger.fault(f"device {kind} removed")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 30.0  # seconds in which a running container must be looked at
 _TRIES: Final = 3  # as the kubelet: with the same answer of Allocate
 _BACK_OFF: Final = (0.1, 0.8)  # seconds between two tries
+_RECOVERY: Final = 5.0  # seconds in which all must be in order again
 _T = TypeVar("_T")
 
 
@@ -185,17 +186,30 @@ def _found(pod: Pod, name: str) -> Container | None:
 
 
 def recovers(scene: Scene, orders: list[Order]) -> None:
-    """Nothing is broken any more: all `orders` must run at once, each with exactly its devices."""
+    """Nothing is broken any more: all `orders` must run within `_RECOVERY`, tried again as the kubelet does, each with exactly its devices."""
     try:
         pod = scene.node.pod("afterwards")
         for order in orders:
             before = len(scene.ledger.findings)
-            container = pod.container(order.kind, extra=order.config).start()
-            look(scene, container, order)
+            look(scene, _started(pod, order), order)
             if len(scene.ledger.findings) > before:
                 scene.ledger.finding(NOT_RECOVERED, order.kind, "see above")
     except CriError as error:
         scene.ledger.finding(NOT_RECOVERED, "the first containers after the faults", str(error))
+
+
+def _started(pod: Pod, order: Order) -> Container:
+    """A container that runs. One with a key may be refused at first: spec files that were broken are read again. Raises CriError after that."""
+    end = time.monotonic() + (_RECOVERY if order.wanted is not None else 0)
+    number = 0
+    while True:
+        number += 1
+        try:
+            return pod.container(f"{order.kind}-{number}", extra=order.config).start()
+        except CriError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.1)
 
 
 def patiently(action: Callable[[], _T], seconds: float) -> _T | None:

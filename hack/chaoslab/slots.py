@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,19 +12,11 @@ if TYPE_CHECKING:
     from lab.node import Node
 
 _HERE: Final = Path(__file__).resolve().parent
-NAME: Final = "nri-cdi"
 
 
-class VariantAgent(Agent):
-    """`nri-cdi nri` run by `variant.py`; in all else an `Agent`."""
-
-    def __init__(self, node: Node, variant: str, log: str, *flags: str) -> None:
-        self.command = "nri"
-        self.log_path = log
-        self._log = node.sandbox.path(log)
-        self.program = node.sandbox.popen(
-            [sys.executable, str(_HERE / "variant.py"), variant, "nri", *flags], log, environment()
-        )
+def variant_agent(node: Node, variant: str, *flags: str) -> Agent:
+    """`nri-cdi nri` run by `variant.py`."""
+    return Agent(node.sandbox, "nri", *flags, program=(str(_HERE / "variant.py"), variant))
 
 
 def environment() -> dict[str, str]:
@@ -35,21 +26,32 @@ def environment() -> dict[str, str]:
 
 
 class Slot:
-    """One slot of the NRI half. `variant` is what runs in it when nothing else is said ("" is the real one)."""
+    """One slot of the NRI half. It runs this checkout, and what is installed at `other` after each second `upgraded`.
 
-    def __init__(self, node: Node, index: str, prefix: str, variant: str = "") -> None:
+    `variant` is what runs in it when nothing else is said ("" is the real one); variants are of this checkout.
+    """
+
+    def __init__(self, node: Node, index: str, prefix: str, other: str, variant: str = "") -> None:
         self._node, self.index, self._variant = node, index, variant
         self._flags = ("--plugin-index", index, "--annotation-prefix", prefix)
-        self._serial = 0
+        self._home, self._next = str(CHECKOUT), other
         self.agent = self.fresh()
 
     def fresh(self, variant: str = "") -> Agent:
-        """A new process for the slot; the caller puts it into `agent` and ends the old one."""
-        self._serial += 1
+        """A new process for the slot, of the version that it has; the caller puts it into `agent` and ends the old one."""
         if variant := variant or self._variant:
-            log = f"/var/log/nri-cdi-{self.index}-{self._serial}-{variant}.log"
-            return VariantAgent(self._node, variant, log, *self._flags)
-        return Agent(self._node.sandbox, "nri", *self._flags)
+            return variant_agent(self._node, variant, *self._flags)
+        return Agent(self._node.sandbox, "nri", *self._flags, env={"PYTHONPATH": self._home})
+
+    def upgraded(self) -> Agent:
+        """A new process of the other version, which the slot has from now on; else as `fresh`."""
+        self._home, self._next = self._next, self._home
+        return self.fresh()
+
+    @property
+    def old(self) -> bool:
+        """Whether the version that it has is not this checkout's."""
+        return self._home != str(CHECKOUT)
 
     def wait_ready(self, timeout: float = 20) -> None:
         """Wait until the agent is synchronised for the first time."""

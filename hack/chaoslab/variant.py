@@ -1,14 +1,15 @@
 """`nri-cdi` with something of it changed for a test: `variant.py VARIANT COMMAND FLAGS...`.
 
 slow:SECONDS   each decision over a container of ours takes that much longer
-careless       the layers are off: what would be refused is let through, and "ours or not" takes every container for ours; slow:0.3 as well
+lenient        what would be refused at creation is let through without its devices, and there is no start gate
+careless       all layers are off: lenient, "ours or not" takes every container for ours, and each decision takes 0.3 s
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nri_cdi import inject
 from nri_cdi.cli import main
@@ -30,16 +31,11 @@ def slow(seconds: float) -> type[Plugin]:
     return Slow
 
 
-class Careless(InjectPlugin):
-    """The plugin as one would write it first: nothing refuses a container with devices, and all containers go the same way."""
-
-    def concerns(self, event: Event, payload: bytes, *, state_change: bool) -> bool:  # noqa: ARG002 - the same for all
-        """Everything."""
-        return True
+class Lenient(InjectPlugin):
+    """The plugin without a refusal: a container whose devices cannot be had gets none."""
 
     def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
-        """Inject; a container whose devices cannot be had gets none."""
-        time.sleep(0.3)
+        """Inject if that can be done."""
         try:
             return super().create_container(request)
         except Refused:
@@ -51,10 +47,26 @@ class Careless(InjectPlugin):
         """No start gate."""
 
 
+class Careless(Lenient):
+    """The plugin as one would write it first: nothing refuses a container with devices, and all containers go the same way."""
+
+    def concerns(self, event: Event, payload: bytes, *, state_change: bool) -> bool:  # noqa: ARG002 - the same for all
+        """Everything."""
+        return True
+
+    def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
+        """Take one's time."""
+        time.sleep(0.3)
+        return super().create_container(request)
+
+
+PLAIN: Final[dict[str, type[Plugin]]] = {"lenient": Lenient, "careless": Careless}
+
+
 def run(variant: str, arguments: list[str]) -> int:
     """Run the command line with the plugin exchanged; the agent looks it up when it is built."""
     name, _, seconds = variant.partition(":")
-    inject.InjectPlugin = Careless if name == "careless" else slow(float(seconds))  # type: ignore[misc,assignment]  # a test's change
+    inject.InjectPlugin = PLAIN.get(name) or slow(float(seconds))  # type: ignore[misc,assignment]  # a test's change
     return main(arguments)
 
 

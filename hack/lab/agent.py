@@ -12,6 +12,7 @@ from lab.trouble import LabError, wait_until
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Sequence
     from types import TracebackType
 
     from lab.sandbox import Sandbox
@@ -27,16 +28,24 @@ _serial = itertools.count(1)
 class Agent:
     """`nri-cdi COMMAND FLAGS...` (`run`, `nri`, `device-plugin`), started at once; it finds everything at the sandbox's standard paths.
 
-    Its log is in the sandbox, at `log_path`. Ends with `stop`, `kill`, its `with` block, or with the sandbox.
+    Its log is in the sandbox, at `log_path`. Ends with `stop`, `kill`, its `with` block, or with the sandbox. `program` is what Python runs with the
+    command line.
     """
 
-    def __init__(self, sandbox: Sandbox, command: str, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        command: str,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "nri_cdi"),
+    ) -> None:
         self.command = command
         self.log_path = f"/var/log/nri-cdi-{command}-{next(_serial)}.log"
         self._log = sandbox.path(self.log_path)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("NRI_")}
         self.program = sandbox.popen(
-            [sys.executable, "-m", "nri_cdi", command, *flags],
+            [sys.executable, *program, command, *flags],
             self.log_path,
             {**inherited, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", **(env or {})},
         )

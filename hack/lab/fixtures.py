@@ -15,7 +15,7 @@ from lab.trouble import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SERIES: Final = os.environ.get("RUNTIMES", "1.7 2.1").split()
+SERIES: Final = os.environ.get("RUNTIMES", "1.7 2.1 2.4").split()
 
 
 @pytest.fixture(scope="session", params=SERIES)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from chaoslab.slots import variant_agent
 from lab import mock
 from lab.agent import CHECKOUT, Agent
 from lab.config import NRI_SOCKET
@@ -26,7 +27,7 @@ from nri_cdi.allocation import GUARD_ROOT, GUARD_SENTENCE
 from nri_cdi.testing.kubelet import FakeKubelet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.pods import Container
     from lab.served import Served
@@ -134,14 +135,14 @@ def test_without_the_guard_too_it_runs_without_its_devices(troubled: Served) -> 
 
 
 @contextlib.contextmanager
-def kubelet_half(served: Served, *flags: str) -> Iterator[FakeKubelet]:
-    """A kubelet that knows the mock devices through a kubelet half without guards; no NRI half runs."""
+def kubelet_half(served: Served, *flags: str, kind: str = mock.KIND, count: int = mock.COUNT) -> Iterator[FakeKubelet]:
+    """A kubelet that knows the `count` devices of `kind` through a kubelet half without guards; no NRI half runs."""
     served.without_agent()
     directory = served.node.path("/var/lib/kubelet/device-plugins")
     directory.mkdir(parents=True, exist_ok=True)
-    flags = ("--resource", mock.KIND, "--guard", "off", *flags)
+    flags = ("--resource", kind, "--guard", "off", *flags)
     with FakeKubelet(directory) as kubelet, Agent(served.node.sandbox, "device-plugin", *flags, *served.flags):
-        kubelet.wait_for(lambda: kubelet.allocatable(mock.KIND) == mock.COUNT, 10)
+        kubelet.wait_for(lambda: kubelet.allocatable(kind) == count, 10)
         yield kubelet
 
 
@@ -164,6 +165,76 @@ def test_without_prestart_that_container_runs_without_its_devices(served: Served
         assert pod.sync().running
         assert pod.container is not None
         assert inside(pod.container) == []
+
+
+HOSTS = "hosts.example.com/dev"
+"""A kind of one device whose number is the host node's, so that a node that is missing matters."""
+
+
+def give(served: Served) -> None:
+    """Make the spec of HOSTS and the host's node, where they are missing."""
+    served.write_spec("hosts.json", node_spec(HOSTS, "one", deviceNodes=[{"path": "/dev/mock/hosts"}]))
+    with contextlib.suppress(FileExistsError):
+        os.mknod(served.node.path("/dev/mock/hosts"), stat.S_IFCHR | 0o666, os.makedev(mock.MAJOR, 110))
+
+
+def take_spec(served: Served) -> None:
+    """Remove the spec."""
+    served.node.path("/etc/cdi/hosts.json").unlink()
+
+
+def take_node(served: Served) -> None:
+    """Remove the node."""
+    served.node.path("/dev/mock/hosts").unlink()
+
+
+@contextlib.contextmanager
+def allocated_to_pod(served: Served, *flags: str) -> Iterator[tuple[StandInPod, Agent]]:
+    """A pod that was allocated the device of HOSTS, and the node's NRI half, which injects where it can and refuses nothing."""
+    give(served)
+    half = kubelet_half(served, *flags, kind=HOSTS, count=1)
+    with half as kubelet, variant_agent(served.node, "lenient", *served.flags) as nri:
+        nri.wait_ready()
+        pod = StandInPod(kubelet, served.node, "allocated", HOSTS, 1)
+        assert pod.admit()
+        yield pod, nri
+
+
+LACKS = pytest.mark.parametrize(
+    ("take", "sentence"),
+    [
+        pytest.param(take_spec, f"unresolvable CDI device {HOSTS}=one", id="name"),
+        pytest.param(take_node, "/dev/mock/hosts, and there is none on the host", id="node"),
+    ],
+)
+
+
+@LACKS
+def test_prestart_alone_keeps_a_container_from_being_created_while_a_name_or_a_node_is_missing(
+    served: Served, take: Callable[[Served], None], sentence: str
+) -> None:
+    with allocated_to_pod(served) as (pod, _):
+        take(served)
+        status = pod.sync()
+        assert (status.phase, status.reason) == ("Pending", "CreateContainerConfigError")
+        assert sentence in status.message
+        assert pod.running_containers() == 0
+        give(served)
+        pod.wait_running(10)
+        assert pod.container is not None
+        assert inside(pod.container) == ["mock/hosts"]
+
+
+@LACKS
+def test_without_prestart_such_a_container_runs_without_its_devices(
+    served: Served, take: Callable[[Served], None], sentence: str
+) -> None:
+    with allocated_to_pod(served, "--pre-start", "off") as (pod, nri):
+        take(served)
+        assert pod.sync().running
+        assert pod.container is not None
+        assert inside(pod.container) == []
+        assert sentence in nri.log()  # which it would have refused
 
 
 # -- the start gate, in both forms of the event: up to containerd 2.1 a StateChange, from 2.3 a call of its own

@@ -6,14 +6,18 @@ Nothing else holds here: the start gate is off and no container has a guard.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import mock
+from lab import installation, mock
 from lab.agent import Agent
 from lab.cri import CriError
+from lab.installation import OTHER_VERSION
+
+from nri_cdi import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +40,11 @@ class Slots:
         for agent in self.agents.values():
             agent.wait_ready()
 
-    def fresh(self, index: str) -> Agent:
-        """A new process for a slot."""
+    def fresh(self, index: str, home: str | None = None) -> Agent:
+        """A new process for a slot, of the installation at `home` or of this checkout."""
         flags = ("--plugin-index", index, "--start-gate", "off", *self._served.flags)
-        return Agent(self._served.node.sandbox, "nri", *flags)
+        env = None if home is None else {"PYTHONPATH": home}
+        return Agent(self._served.node.sandbox, "nri", *flags, env=env)
 
     def stop(self) -> None:
         """End both."""
@@ -52,6 +57,12 @@ def slots(served: Served) -> Iterator[Slots]:
     slots = Slots(served)
     yield slots
     slots.stop()
+
+
+@pytest.fixture(scope="module")
+def other_home(serving_node: Served) -> str:
+    """An installation of another version on the node."""
+    return installation.another(serving_node.node.sandbox)
 
 
 class Creations:
@@ -125,18 +136,27 @@ def test_while_one_is_frozen_creations_wait_once_for_the_runtimes_timeout_and_go
     assert sorted(times[1:])[1] < REQUEST_TIMEOUT
 
 
-def test_while_one_is_replaced_all_creations_succeed_with_their_devices(served: Served, slots: Slots) -> None:
+def test_while_one_is_replaced_by_another_version_and_back_all_creations_succeed_with_their_devices(
+    served: Served, slots: Slots, other_home: str
+) -> None:
     creations = Creations(served)
-    for index in INDEXES:
-        creations.one()
-        successor = slots.fresh(index)
-        successor.wait_log("is held by process")
-        creations.one()
-        assert slots.agents[index].stop() == 0
-        creations.one()
-        slots.agents[index] = successor.wait_ready()
-        creations.one()
+    for home in (other_home, None):
+        for index in INDEXES:
+            creations.one()
+            successor = slots.fresh(index, home)
+            successor.wait_log("is held by process")
+            creations.one()
+            assert slots.agents[index].stop() == 0
+            creations.one()
+            slots.agents[index] = successor.wait_ready()
+            creations.one()
     assert (creations.wrong, creations.refused) == ([], [])
+
+
+def test_the_other_version_is_another_program(served: Served, other_home: str) -> None:
+    env = ("env", f"PYTHONPATH={other_home}")
+    said = served.node.sandbox.run(*env, sys.executable, "-m", "nri_cdi", "--version")
+    assert said == f"nri-cdi {OTHER_VERSION}\n" != f"nri-cdi {__version__}\n"
 
 
 def test_with_both_gone_a_container_is_created_without_its_devices(served: Served, slots: Slots) -> None:

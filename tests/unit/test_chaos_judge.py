@@ -160,25 +160,39 @@ KEYLESS = [ledger.Call("create", "p", "c", keyed=False, sent=0.0, answered=9.0)]
 
 
 @pytest.mark.parametrize(
-    ("step", "ours", "frozen", "late", "held"),
+    ("step", "ours", "frozen", "still", "late", "held"),
     [
-        (0.01, 0.1, [], 0, 0),
-        (0.01, 0.3, [], 1, 0),
-        (0.4, 0.5, [], 0, 0),  # the machine is slow, not we
-        (0.01, 2.0, [ledger.Span(1.1, 2.9)], 0, 1),
-        (0.01, 2.0, [ledger.Span(1.1, 2.0), ledger.Span(1.2, 2.2)], 1, 1),  # thawed, and still not answered
+        (0.01, 0.1, [], [], 0, 0),
+        (0.01, 0.3, [], [], 1, 0),
+        (0.4, 0.5, [], [], 0, 0),  # the machine is slow, not we
+        (0.01, 2.0, [ledger.Span(1.1, 2.9)], [], 0, 1),
+        (0.01, 2.0, [ledger.Span(1.1, 2.0), ledger.Span(1.2, 2.2)], [], 1, 1),  # thawed, and still not answered
+        (0.01, 0.5, [], [ledger.Span(1.2, 1.5)], 0, 0),
+        (
+            0.01,
+            0.5,
+            [],
+            [ledger.Span(0.2, 1.1), ledger.Span(1.5, 9.0)],
+            1,
+            0,
+        ),  # 0.09 s and 0.01 s of it fall into the wait
+        (0.01, 1.0, [ledger.Span(1.1, 1.6)], [ledger.Span(1.2, 1.6)], 1, 1),  # at the same time: not twice
     ],
 )
-def test_what_is_ours_is_the_time_past_us_less_a_step_and_less_frozen_time(
-    step: float, ours: float, frozen: list[ledger.Span], late: int, held: int
+def test_what_is_ours_is_the_time_past_us_less_a_step_and_less_the_time_in_which_nobody_could_answer(
+    step: float, ours: float, frozen: list[ledger.Span], still: list[ledger.Span], late: int, held: int
 ) -> None:
-    measured = delays.measure(delays.read(notes(1.0, step, ours)), KEYLESS, frozen)
+    measured = delays.measure(delays.read(notes(1.0, step, ours)), KEYLESS, frozen, still)
     assert (len(measured.late), measured.frozen, measured.measured) == (late, held, 1)
+
+
+def test_a_processor_stood_still_from_when_a_beat_was_due_to_when_it_came() -> None:
+    assert delays.spans(["1.0 1.5\n", "2.0 2.25\n", "3.0 4"]) == [ledger.Span(1.0, 1.5), ledger.Span(2.0, 2.25)]
 
 
 def test_a_request_that_not_all_observers_saw_is_not_measured() -> None:
     some = notes(1.0, 0.01, 5.0) | {"99": ["7.0 create p"]}
-    assert delays.measure(delays.read(some), KEYLESS, []).measured == 0
+    assert delays.measure(delays.read(some), KEYLESS, [], []).measured == 0
 
 
 def test_waiting_behind_a_container_with_a_key_is_counted_apart() -> None:
@@ -186,8 +200,10 @@ def test_waiting_behind_a_container_with_a_key_is_counted_apart() -> None:
     both = notes(5.0, 0.01, 0.01)
     other = notes(1.0, 0.01, 3.0, "keyed")
     passages = delays.read({index: both[index] + other[index] for index in delays.INDEXES})
-    measured = delays.measure(passages, calls, [])
+    measured = delays.measure(passages, calls, [], [])
     assert (measured.queued, len(measured.late)) == (1, 0)
+    # behind an agent that is frozen nobody but the harness holds it up
+    assert delays.measure(passages, calls, [ledger.Span(1.0, 3.9)], []).queued == 0
 
 
 def test_the_same_seed_makes_the_same_decisions() -> None:
