@@ -15,6 +15,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from nri_cdi import __version__
 from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from nri_cdi.account import Account
     from nri_cdi.inject import Stance
     from nri_cdi.kubelet.service import KubeletHalf
     from nri_cdi.nri import Plugin, Runner
@@ -78,6 +80,13 @@ class NriHalf:
             return f"the NRI half of nri-cdi is not synchronized with the container runtime: {self._runner.standing}"
         return self._plugin.check(names)
 
+    def account(self) -> Account:
+        """How the half stands, and the allocations that it knows of."""
+        from nri_cdi.account import Account  # noqa: PLC0415  # as above
+
+        accounts, runner = self._plugin.accounts, self._runner
+        return Account(__version__, runner.synchronized, runner.standing, accounts.entries(), accounts.forgotten)
+
     @property
     def thread(self) -> threading.Thread:
         """The thread that serves the runtime."""
@@ -117,7 +126,7 @@ class NriHalf:
                 fatal(f"cannot lock the slot {index}-{name}: {error}; --run-dir names a directory that can be written")
                 return
             self._waits = ""
-            server = Server(self._slots.path(index, name, "sock"), self.check)
+            server = Server(self._slots.path(index, name, "sock"), self.check, self.account)
             thread = threading.Thread(target=_guarded, args=(server.run,), name="readiness", daemon=True)
             thread.start()
             try:

@@ -1,7 +1,8 @@
-"""The question that PreStartContainer asks the NRI half, and its answer: over a local socket, in ttrpc.
+"""What the NRI half is asked over a local socket, in ttrpc: by PreStartContainer before each start, and by who wants to know how it stands.
 
 A container is not to be created while the NRI half is not synchronised with the runtime or would refuse it. So the kubelet half asks
-"are you synchronised, and do these names resolve?" before each start; an NRI half that is dead refuses by not answering.
+"are you synchronised, and do these names resolve?" before each start (`ask`); an NRI half that is dead refuses by not answering. The other question
+(`accounts`) is which allocations were injected.
 
 The socket lies in the run directory and is named for the slot of the NRI half: its index, its name, and the runtime's NRI socket, so
 that several runtimes on one machine are kept apart.
@@ -19,15 +20,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nri_cdi.account import Account, decode, encode
 from nri_cdi.digest import digest
 from nri_cdi.listening import Listening
 from nri_cdi.ttrpc import AnswerReceived, CallReceived, Code, Connection, ProtocolError, Role, unimplemented
 
 SERVICE: Final = "nri_cdi.v1.Readiness"
 METHOD: Final = "Check"
+ACCOUNT_METHOD: Final = "Account"
 
 ASK_TIMEOUT: Final = 2.0
 """Seconds that one NRI half has for its answer. The kubelet itself would wait 30 s."""
+
+OLDER: Final = "gives no account: it is of a release of nri-cdi that had none"
 
 Check = Callable[[tuple[str, ...]], str | None]
 """Qualified names -> None, or the sentence that says why a container with these devices would not be created now. It must not raise."""
@@ -57,42 +62,72 @@ class Slots:
         return sorted(pathlib.Path(self.run_dir).glob(f"*.{self._tag}.sock"))
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The account of the NRI half in a slot (`10-nri-cdi`); without one, `problem` says why there is none."""
+
+    slot: str
+    account: Account | None
+    problem: str = ""
+
+
 def ask(slots: Slots, names: Sequence[str]) -> str | None:
     """None if one of the NRI halves is ready for these names, else why none is."""
     problems = []
     for path in slots.sockets():
         try:
-            problem = _ask_one(path, names)
-        except TimeoutError:
-            problem = f"the NRI half {slots.slot(path)} does not answer within {ASK_TIMEOUT:g} s"
+            problem = _problem(_call(path, METHOD, json.dumps(list(names)).encode()))
         except (OSError, ProtocolError, ValueError) as error:
-            problem = f"the NRI half {slots.slot(path)} does not answer: {error}"
+            problem = f"the NRI half {slots.slot(path)} {_why(error)}"
         if problem is None:
             return None
         problems.append(problem)
     return "; ".join(dict.fromkeys(problems)) or f"no NRI half of nri-cdi runs on this node (looked in {slots.run_dir})"
 
 
-def _ask_one(path: pathlib.Path, names: Sequence[str]) -> str | None:
-    """Raises OSError (TimeoutError after ASK_TIMEOUT), ProtocolError or ValueError when there is no proper answer."""
+def accounts(slots: Slots) -> list[Answered]:
+    """The accounts of all slots that there are or have been, in the order of their indexes."""
+    answers = []
+    for path in slots.sockets():
+        slot = slots.slot(path)
+        try:
+            answer = _call(path, ACCOUNT_METHOD, b"")
+            known = None if answer.payload is None else decode(answer.payload)
+            answers.append(Answered(slot, known, "" if known else OLDER))
+        except (OSError, ProtocolError, ValueError) as error:
+            answers.append(Answered(slot, None, _why(error)))
+    return answers
+
+
+def _why(error: OSError | ProtocolError | ValueError) -> str:
+    """Why an NRI half has not answered, for a person."""
+    if isinstance(error, TimeoutError):
+        return f"does not answer within {ASK_TIMEOUT:g} s"
+    if isinstance(error, OSError):
+        return f"does not answer ({(error.strerror or str(error)).lower()}): is it running?"
+    return f"does not answer: {error}"
+
+
+def _call(path: pathlib.Path, method: str, payload: bytes) -> AnswerReceived:
+    """Raises OSError (TimeoutError after ASK_TIMEOUT) or ProtocolError when there is no proper answer."""
     deadline = time.monotonic() + ASK_TIMEOUT
     connection = Connection(Role.CALLS)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(ASK_TIMEOUT)
         sock.connect(str(path))
-        _, pieces = connection.call(SERVICE, METHOD, json.dumps(list(names)).encode())
+        _, pieces = connection.call(SERVICE, method, payload)
         sock.sendall(b"".join(pieces))
         while data := sock.recv(65536):
             for event in connection.receive(data):
                 if isinstance(event, AnswerReceived):
-                    return _read(event)
+                    return event
             if (left := deadline - time.monotonic()) <= 0:
                 raise TimeoutError
             sock.settimeout(left)
     raise ConnectionResetError("it closed the connection")
 
 
-def _read(answer: AnswerReceived) -> str | None:
+def _problem(answer: AnswerReceived) -> str | None:
     if answer.payload is None:
         return answer.status.message or f"it answered with the error {answer.status.code}"
     try:
@@ -103,11 +138,14 @@ def _read(answer: AnswerReceived) -> str | None:
 
 
 class Server:
-    """Answers the question on a socket of its own, one connection after another, until `stop`."""
+    """Answers the questions on a socket of its own, one connection after another, until `stop`.
 
-    def __init__(self, path: pathlib.Path, check: Check) -> None:
+    `account` must not raise; without it that question is an unknown one, as to releases that did not have it.
+    """
+
+    def __init__(self, path: pathlib.Path, check: Check, account: Callable[[], Account] | None = None) -> None:
         """Bind the socket. Raises OSError, with the path, when that cannot be."""
-        self._path, self._check = path, check
+        self._path, self._check, self._account = path, check, account
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -138,6 +176,8 @@ class Server:
                     sock.sendall(b"".join(connection.refuse(event.stream, Code.INVALID_ARGUMENT, "not a request")))
                 elif (event.service, event.method) == (SERVICE, METHOD):
                     sock.sendall(b"".join(connection.answer(event.stream, self._answer(event.payload))))
+                elif (event.service, event.method) == (SERVICE, ACCOUNT_METHOD) and self._account is not None:
+                    sock.sendall(b"".join(connection.answer(event.stream, encode(self._account()))))
                 else:
                     text = unimplemented(event.service, event.method)
                     sock.sendall(b"".join(connection.refuse(event.stream, Code.UNIMPLEMENTED, text)))

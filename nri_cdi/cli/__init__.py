@@ -84,8 +84,8 @@ def build(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     serve.register(commands)
     if command not in serve.COMMANDS:
-        from . import allocate, cdi, completion, containerd_config, doctor, uninstall_check  # noqa: PLC0415
+        from . import allocate, cdi, completion, containerd_config, doctor, status, uninstall_check  # noqa: PLC0415
 
-        for module in (allocate, cdi, completion, containerd_config, doctor, uninstall_check):
+        for module in (allocate, cdi, completion, containerd_config, doctor, status, uninstall_check):
             module.register(commands)
     return parser

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nri_cdi.cli.serve import add_settings, settings_of
+from nri_cdi.cli.table import table
 from nri_cdi.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -92,7 +93,5 @@ def _print(found: list[Carried], names: dict[str, str], output: str) -> None:
         for one in found
     ]
     rows.insert(0, ("POD", "CONTAINER", "DEVICES", "ONCE NRI-CDI IS GONE"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(table(rows))
     print(f"{len(found)} to move first: drain this node, or delete these pods, then uninstall", file=sys.stderr)

@@ -70,10 +70,11 @@ class InjectPlugin(Plugin):
         self._runtime = UNKNOWN
         self._settling = SETTLING
         self._pods: dict[str, api.PodSandbox] = {}  # while Synchronize comes in parts
+        self._found: set[str] = set()  # likewise, the ids of containers
         self.accounts = Accounts()
         # whoever has subscribed to this event and then fails in CreateContainer fails the creation: NRI 0.10 to 0.12.4
         strict = {Event.VALIDATE_CONTAINER_ADJUSTMENT} if stance.strict_link else set()
-        self.events = frozenset({Event.CREATE_CONTAINER, Event.START_CONTAINER, *strict})
+        self.events = frozenset({Event.CREATE_CONTAINER, Event.START_CONTAINER, Event.REMOVE_CONTAINER, *strict})
 
     def concerns(self, event: Event, payload: bytes, *, state_change: bool) -> bool:  # noqa: ARG002  # the same for all
         """Whether the container is any business of ours: see `concern`."""
@@ -90,14 +91,15 @@ class InjectPlugin(Plugin):
         """Fill the accounts from what runs already, and report containers with an allocation that was not injected."""
         self._pods |= {pod.id: pod for pod in pods}
         for container in containers:
-            if container.state != api.CONTAINER_STOPPED and any(
-                own_key_name(k, self._prefix) for k in container.annotations
-            ):
+            if self._own(container):
+                self._found.add(container.id)
                 pod = self._pods.get(container.pod_sandbox_id, api.PodSandbox())
-                if fault := self.accounts.found(shown(pod, container), self._prefix):
+                ended = container.state == api.CONTAINER_STOPPED
+                if fault := self.accounts.found(shown(pod, container), container.id, self._prefix, ended=ended):
                     LOG.warning("found without its devices: %s", fault)
         if not more:
-            self._pods = {}
+            self.accounts.keep(self._found)
+            self._pods, self._found = {}, set()
         return ()
 
     def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
@@ -120,20 +122,22 @@ class InjectPlugin(Plugin):
         return None if self._stance.observe else response
 
     def state_change(self, event: Event, pod: api.PodSandbox, container: api.Container) -> None:
-        """The start gate. Raises Refused as `create_container` does."""
-        if event is not Event.START_CONTAINER or not self._stance.start_gate or self._stance.observe:
+        """The start gate, which raises Refused as `create_container` does; a container that is removed leaves the accounts."""
+        if event is Event.REMOVE_CONTAINER:
+            self.accounts.removed(container.id, self._own(container))
+        if event is not Event.START_CONTAINER or self._stance.observe:
             return
         try:
-            check_start(shown(pod, container), self._prefix)
+            self._start(pod, container)
         except Refusal as refusal:
             raise _refused(refusal) from refusal
         except Exception as error:  # noqa: BLE001  # as above
             bug = self._internal(pod, container, error)
             raise _refused(bug) from bug
 
-    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused | None:  # noqa: ARG002  # the same for all
+    def overdue(self, event: Event, payload: bytes, *, state_change: bool) -> Refused | None:
         """The refusal of a container whose decision did not come in time. Does not raise, whatever the payload is."""
-        if self._stance.observe:
+        if self._stance.observe or event is Event.REMOVE_CONTAINER:
             return None
         refusal = Refusal(
             Reason.OVERDUE,
@@ -159,8 +163,10 @@ class InjectPlugin(Plugin):
 
     def _create(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse | None:
         stance = self._stance
-        if names := done_already(request, self._prefix):
-            self.accounts.injected(subject_of(request.pod, request.container), names)
+        if done_already(request, self._prefix):
+            self.accounts.injected(
+                subject_of(request.pod, request.container), request.container.id, self._own(request.container)
+            )
             return None
         container = shown(request.pod, request.container)
         carried = keys(container, self._prefix, foreign_too=stance.foreign_keys, trust_pod=stance.trust_pod)
@@ -170,7 +176,8 @@ class InjectPlugin(Plugin):
         decision = decide(
             container, carried, self._settled(container.subject), self._host, self._runtime, stance.policy
         )
-        self.accounts.injected(container.subject, carried.own)
+        if not stance.observe:
+            self.accounts.injected(container.subject, request.container.id, self._own(request.container))
         if decision.is_empty:
             LOG.debug("%s has %s already", container.subject, ", ".join(decision.names))
             return None
@@ -182,6 +189,25 @@ class InjectPlugin(Plugin):
             container.subject,
         )
         return response
+
+    def _start(self, pod: api.PodSandbox, container: api.Container) -> None:
+        """Raises Refusal, where the start gate stands, for a container without what was promised; the accounts know of it in any case."""
+        starting = shown(pod, container)
+        if not self._stance.start_gate:
+            if fault := self.accounts.found(starting, container.id, self._prefix):
+                LOG.warning("starts without its devices: %s", fault)
+            return
+        try:
+            check_start(starting, self._prefix)
+        except Refusal:
+            self.accounts.found(starting, container.id, self._prefix)
+            raise
+        self.accounts.injected(starting.subject, container.id, self._own(container))
+
+    def _own(self, container: api.Container) -> dict[str, str]:
+        """The allocations of a container by their key names, each with the names of its devices."""
+        names = {key: own_key_name(key, self._prefix) for key in container.annotations}
+        return {name: container.annotations[key] for key, name in names.items() if name is not None}
 
     def _settled(self, subject: Subject) -> Snapshot:
         snapshot = self._current(self._settling)

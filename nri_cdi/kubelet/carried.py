@@ -1,7 +1,8 @@
-"""Which containers of a node still carry an answer of ours: read from the kubelet's checkpoint. Pure.
+"""Which containers of a node carry an answer of ours: read from the kubelet's checkpoint. Pure.
 
 The kubelet keeps each Allocate answer for the life of the pod and replays it at every start of the container. So these are the containers that
-cannot restart as they are when nri-cdi is gone: a guarded one does not start, one without a guard starts without its devices.
+cannot restart as they are when nri-cdi is gone: a guarded one does not start, one without a guard starts without its devices. A pod that
+has ended stays there until the kubelet's next allocation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from nri_cdi.allocation import guarded_key_name, is_of_another_version, own_key_name
+from nri_cdi.allocation import allocation_id, guarded_key_name, is_of_another_version, own_key_name
 
 from . import api
 
@@ -36,6 +37,8 @@ class Carried:
     """The device ids of the resource."""
     guarded: bool
     """Whether it does not start without us; otherwise it starts without its devices."""
+    allocation: str
+    """The id in its key; empty for a key of a format that only another release knows."""
 
 
 def carried(checkpoint: str, prefix: str) -> list[Carried]:
@@ -55,8 +58,14 @@ def carried(checkpoint: str, prefix: str) -> list[Carried]:
 
 def _entry(entry: dict[str, Any], prefix: str) -> Carried | None:
     answer = api.ContainerAllocateResponse.FromString(base64.b64decode(entry["AllocResp"]))
-    if not any(own_key_name(key, prefix) or is_of_another_version(key, prefix) for key in answer.annotations):
+    names = [name for key in answer.annotations if (name := own_key_name(key, prefix))]
+    if not names and not any(is_of_another_version(key, prefix) for key in answer.annotations):
         return None
-    devices = tuple(sorted(device for ids in entry["DeviceIDs"].values() for device in ids))
-    guarded = any(guarded_key_name(mount.container_path) for mount in answer.mounts)
-    return Carried(entry["PodUID"], entry["ContainerName"], entry["ResourceName"], devices, guarded)
+    return Carried(
+        entry["PodUID"],
+        entry["ContainerName"],
+        entry["ResourceName"],
+        devices=tuple(sorted(device for ids in entry["DeviceIDs"].values() for device in ids)),
+        guarded=any(guarded_key_name(mount.container_path) for mount in answer.mounts),
+        allocation=allocation_id(names[0]) if names else "",  # an answer of ours has one key
+    )

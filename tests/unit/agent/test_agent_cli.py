@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMANDS = ("run", "nri", "device-plugin", "allocate")
+COMMANDS = ("run", "nri", "device-plugin", "allocate", "status")
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The question between the two halves, over real sockets."""
+"""The questions to an NRI half, over real sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nri_cdi import readiness
-from nri_cdi.readiness import METHOD, SERVICE, Server, Slots, ask
+from nri_cdi.account import Account, Injection
+from nri_cdi.readiness import METHOD, SERVICE, Answered, Server, Slots, accounts, ask
 from nri_cdi.ttrpc import CallReceived, Code, Connection, Role
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from nri_cdi.readiness import Check
 
 NAMES = ("v.com/d=0", "v.com/d=1")
+ACCOUNT = Account(
+    "1.2.3", synchronized=True, standing="fine", injections={"0": Injection("n", "p", "c", "id", "v.com/d=0", "lacks")}
+)
+REFUSED = "does not answer (connection refused): is it running?"
 
 
 @pytest.fixture
@@ -33,8 +38,10 @@ def slots() -> Iterator[Slots]:
 
 
 @contextlib.contextmanager
-def serving(path: pathlib.Path, check: Check) -> Iterator[Server]:
-    server = Server(path, check)
+def serving(
+    path: pathlib.Path, check: Check = lambda _names: None, account: Callable[[], Account] | None = None
+) -> Iterator[Server]:
+    server = Server(path, check, account)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -88,7 +95,7 @@ def test_without_any_half_the_answer_says_where_it_was_looked_for(slots: Slots) 
 def test_a_socket_that_a_dead_half_left_is_named(slots: Slots) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(slots.path("10", "my.plugin", "sock")))
-    assert "the NRI half 10-my.plugin does not answer: " in str(ask(slots, NAMES))
+    assert ask(slots, NAMES) == f"the NRI half 10-my.plugin {REFUSED}"
 
 
 def test_one_slot_that_is_ready_is_enough(slots: Slots) -> None:
@@ -125,20 +132,20 @@ def test_a_runtime_is_the_same_by_whatever_link_its_socket_is_named(slots: Slots
 
 
 GARBAGE = {
-    "no ttrpc": b"HTTP/1.1 200 OK\r\n\r\n" * 3,
-    "nothing": b"",
-    "half a header": b"\0\0",
+    "no ttrpc": (b"HTTP/1.1 200 OK\r\n\r\n" * 3, "does not answer: "),
+    "nothing": (b"", "does not answer (it closed the connection): is it running?"),
+    "half a header": (b"\0\0", "does not answer (it closed the connection): is it running?"),
 }
 
 
-@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
-def test_a_half_that_answers_with_garbage_does_not_answer(slots: Slots, data: bytes) -> None:
+@pytest.mark.parametrize(("data", "words"), GARBAGE.values(), ids=GARBAGE)
+def test_a_half_that_answers_with_garbage_does_not_answer(slots: Slots, data: bytes, words: str) -> None:
     def behave(sock: socket.socket) -> None:
         sock.recv(65536)
         sock.sendall(data)
 
     with peer(slots.path("10", "nri-cdi", "sock"), behave):
-        assert "the NRI half 10-nri-cdi does not answer: " in str(ask(slots, NAMES))
+        assert f"the NRI half 10-nri-cdi {words}" in str(ask(slots, NAMES))
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000])
@@ -171,6 +178,41 @@ def test_a_half_that_is_silent_or_slow_has_its_time_and_no_more(slots: Slots, mo
         done.set()
 
 
+# -- accounts
+
+
+def test_each_slot_gives_its_account_and_one_that_does_not_answer_says_why(slots: Slots) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(slots.path("09", "nri-cdi", "sock")))
+    with (
+        serving(slots.path("10", "nri-cdi", "sock"), account=lambda: ACCOUNT),
+        serving(slots.path("11", "nri-cdi", "sock")),
+    ):
+        assert accounts(slots) == [
+            Answered("09-nri-cdi", None, REFUSED),
+            Answered("10-nri-cdi", ACCOUNT),
+            Answered("11-nri-cdi", None, "gives no account: it is of a release of nri-cdi that had none"),
+        ]
+
+
+def test_without_any_slot_there_are_no_accounts(slots: Slots) -> None:
+    assert accounts(slots) == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000])
+def test_an_account_that_cannot_be_read_is_none(slots: Slots, payload: bytes) -> None:
+    def behave(sock: socket.socket) -> None:
+        connection = Connection(Role.SERVES)
+        (call,) = connection.receive(sock.recv(65536))
+        assert isinstance(call, CallReceived)
+        sock.sendall(b"".join(connection.answer(call.stream, payload)))
+
+    with peer(slots.path("10", "nri-cdi", "sock"), behave):
+        ((slot, account, problem),) = [(one.slot, one.account, one.problem) for one in accounts(slots)]
+    assert (slot, account) == ("10-nri-cdi", None)
+    assert problem.startswith("does not answer: ")
+
+
 # -- the server, asked in other ways
 
 
@@ -188,7 +230,7 @@ def calls(path: pathlib.Path, service: str, method: str, payload: bytes) -> tupl
 
 def test_a_question_that_cannot_be_read_is_a_problem_and_other_methods_are_unknown(slots: Slots) -> None:
     path = slots.path("10", "nri-cdi", "sock")
-    with serving(path, lambda _names: None):
+    with serving(path):
         for payload in (b"", b"7", b"\xff", b"[" * 100_000):
             answer, code = calls(path, SERVICE, METHOD, payload)
             assert code == Code.OK
@@ -199,7 +241,7 @@ def test_a_question_that_cannot_be_read_is_a_problem_and_other_methods_are_unkno
 
 def test_a_client_that_sends_garbage_or_leaves_does_not_end_the_server(slots: Slots) -> None:
     path = slots.path("10", "nri-cdi", "sock")
-    with serving(path, lambda _names: None):
+    with serving(path):
         for data in (b"", b"GET / HTTP/1.1\r\n\r\n" * 3, b"\0"):
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(path))
@@ -211,7 +253,7 @@ def test_the_socket_of_an_earlier_process_is_taken_over_and_removed_at_the_end(s
     path = slots.path("10", "nri-cdi", "sock")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with serving(path, lambda _names: None):
+    with serving(path):
         assert ask(slots, NAMES) is None
     assert not path.exists()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nri_cdi.allocation import key_name, mark_key
+from nri_cdi.allocation import key_name
 from nri_cdi.cdi import ContainerEdits, DeviceNode
 from nri_cdi.inject import Policy, Stance
 from nri_cdi.nri import Event, Refused, api
@@ -86,49 +86,5 @@ def test_without_the_start_gate_a_container_without_its_mark_starts() -> None:
 
 
 def test_only_the_strict_link_subscribes_the_validation_of_all_containers() -> None:
-    assert plugin(STANCE).events == {Event.CREATE_CONTAINER, Event.START_CONTAINER}
+    assert plugin(STANCE).events == {Event.CREATE_CONTAINER, Event.START_CONTAINER, Event.REMOVE_CONTAINER}
     assert Event.VALIDATE_CONTAINER_ADJUSTMENT in plugin(replace(STANCE, strict_link=True)).events
-
-
-def test_injections_are_accounted_for_by_the_id_of_their_allocation() -> None:
-    injecting = plugin(STANCE)
-    injecting.create_container(api.CreateContainerRequest(pod=POD, container=carrying(OWN)))
-    assert [(key, entry.subject.pod, entry.fault) for key, entry in injecting.accounts.entries().items()] == [
-        ("0" * 32, "pod", "")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("annotations", "fault"), [({}, "was created without us"), ({mark_key(NAME): "AAAA"}, "lacks promised things")]
-)
-def test_a_container_found_without_its_devices_is_reported_by_pod_and_container(
-    annotations: dict[str, str], fault: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    found = carrying(OWN)
-    found.annotations.update(annotations)
-    found.pod_sandbox_id, found.state = "p", api.CONTAINER_RUNNING
-    asked = plugin(STANCE)
-    # the pods may come in one part of Synchronize and their containers in another
-    asked.synchronize([POD], [], more=True)
-    asked.synchronize([], [found], more=False)
-    assert 'container "main" of pod "team/pod"' in caplog.text
-    assert fault in caplog.text
-    assert [entry.fault for entry in asked.accounts.entries().values()] == [fault]
-
-
-def test_a_stopped_container_and_one_with_a_foreign_key_are_not_reported(caplog: pytest.LogCaptureFixture) -> None:
-    stopped, foreign = carrying(OWN), carrying(FOREIGN)
-    stopped.state, foreign.state = api.CONTAINER_STOPPED, api.CONTAINER_RUNNING
-    plugin(STANCE).synchronize([POD], [stopped, foreign], more=False)
-    assert caplog.text == ""
-
-
-def test_the_accounts_forget_the_oldest_when_there_are_too_many() -> None:
-    from nri_cdi.inject.accounts import Accounts  # noqa: PLC0415  # this test alone needs the part itself
-    from nri_cdi.inject.refusals import Subject  # noqa: PLC0415
-
-    accounts = Accounts(limit=2)
-    names = [key_name(bytes([n] * 16)) for n in (1, 2, 3)]
-    for name in names:
-        accounts.injected(Subject("n", "p", "c"), [name])
-    assert list(accounts.entries()) == ["02" * 16, "03" * 16]
