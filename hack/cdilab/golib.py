@@ -19,33 +19,33 @@ _GO = "/usr/local/go/bin"
 
 
 class Missing(Exception):
-    """The library cannot be had here; the message says what is missing."""
+    """The program cannot be had here; the message says what is missing."""
 
 
-def build() -> Path:
-    """The program; built when it is not in the cache. Raises Missing."""
+def build(source: Path = SOURCE, name: str = "cdi-go") -> Path:
+    """The program of the module in `source`; built when it is not in the cache, where it gets this name. Raises Missing."""
     pins = hashlib.sha256(
-        b"".join((SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
+        b"".join((source / part).read_bytes() for part in ("go.mod", "go.sum", "main.go"))
     ).hexdigest()
     cache = Path(os.environ.get("NRI_CDI_CACHE") or Path.home() / ".cache" / "nri-cdi")
-    program = cache / "tools" / f"cdi-go-{pins[:16]}"
+    program = cache / "tools" / f"{name}-{pins[:16]}"
     if program.exists():
         return program
     go = shutil.which("go", path=f"{os.environ.get('PATH', '')}:{_GO}")
     if go is None:
-        raise Missing("no Go on this machine to build the Go CDI library with")
+        raise Missing(f"no Go on this machine to build {name} with")
     program.parent.mkdir(parents=True, exist_ok=True)
     temporary = program.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
         [go, "build", "-mod=readonly", "-trimpath", "-o", str(temporary), "."],
-        cwd=SOURCE,
+        cwd=source,
         env={**os.environ, "CGO_ENABLED": "0"},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise Missing(f"the Go CDI library cannot be built: {done.stderr.strip()[-500:]}")
+        raise Missing(f"{name} cannot be built: {done.stderr.strip()[-500:]}")
     temporary.rename(program)
     return program
 

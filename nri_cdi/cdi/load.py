@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from nri_cdi.cdi import document
+from nri_cdi.cdi import document, written
 from nri_cdi.cdi.convert import Converter, PlacedFault
 from nri_cdi.cdi.document import Content, DocumentError, Mapping, Node, Scalar, Sequence, content
 from nri_cdi.cdi.errors import InvalidSpec, Rule, SpecError
@@ -49,6 +49,14 @@ def examine(data: bytes, path: str) -> Examined:
 
     Never raises for any bytes. `path` is for the texts.
     """
+    spec = written.read(data) if len(data) <= document.SIZE_MAX else None
+    if spec is None or validate(spec) or warnings(spec):  # where a fault is, only the text tells
+        return examine_text(data, path)
+    return Examined(spec, (), (), minimum_version(spec))
+
+
+def examine_text(data: bytes, path: str) -> Examined:
+    """The same for any text, YAML or JSON, with the places of all faults."""
     try:
         root = document.read(data)
     except DocumentError as error:

@@ -1,7 +1,8 @@
-"""Looks and scans as bytes and back: what the reading child hands to the serving process, which never reads YAML.
+"""Looks as bytes and back: what the reading child hands to the serving process, which never reads YAML.
 
 A node may have ten thousand devices, of which a container needs two. So each device travels and stays as a small piece of JSON, and becomes a value
-when somebody asks for it: taking over a new scan costs milliseconds, and the serving process stays small.
+when somebody asks for it: taking over what changed costs milliseconds, and the serving process stays small. A look comes in frames of a moderate size,
+because whoever unpacks one holds the interpreter lock as long as that takes.
 
 The bytes are those of `marshal`: both ends are the same interpreter of the same release.
 """
@@ -11,31 +12,38 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from nri_cdi.cdi.errors import Rule, SpecError
-from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
+from nri_cdi.cdi.files import DirectoryState, RejectedFile, SpecDirectory, SpecFile
 from nri_cdi.cdi.look import Look, SeenFile
 from nri_cdi.cdi.model import Device, Spec
 from nri_cdi.cdi.plain import device_from_plain, device_to_plain, spec_from_plain, spec_to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from nri_cdi.cdi.look import Identity, Key
 
-HEAD: Final = b"CDI scan 2\n"
-"""What the bytes begin with. Both ends are of one release, so another number is a broken installation; and `marshal` must not see anything else."""
+HEAD: Final = b"CDI look 3\n"
+"""What each frame begins with. Both ends are of one release, so another number is a broken installation; and `marshal` must not see anything else."""
+
+FRAME: Final = 1 << 16
+"""Bytes of devices after which a frame is full: unpacking it takes less than half a millisecond."""
+
+_encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+"""Sorted, so that devices are equal exactly if their pieces are."""
 
 
 class PackedDevices(Sequence[Device]):
     """The devices of a spec, decoded one by one when they are asked for. Equal to the tuple of them."""
 
-    __slots__ = ("names", "pieces")
+    __slots__ = ("numbers", "pieces")
 
-    def __init__(self, names: tuple[str, ...], pieces: tuple[bytes, ...]) -> None:
-        self.names = names
-        """The qualified names."""
+    def __init__(self, numbers: dict[str, int], pieces: tuple[bytes, ...]) -> None:
+        self.numbers = numbers
+        """The place of each device, by its qualified name."""
         self.pieces = pieces
 
     def __len__(self) -> int:
@@ -51,9 +59,9 @@ class PackedDevices(Sequence[Device]):
         return _unpacked(self.pieces[at])
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, PackedDevices) and self.pieces == other.pieces:
-            return self.names == other.names
-        return tuple(self) == (tuple(other) if isinstance(other, PackedDevices) else other)
+        if isinstance(other, PackedDevices):
+            return self.pieces == other.pieces and self.numbers == other.numbers
+        return tuple(self) == other
 
     def __hash__(self) -> int:
         return hash(tuple(self))
@@ -62,79 +70,122 @@ class PackedDevices(Sequence[Device]):
         return f"<{len(self)} devices>"
 
 
-def names_of(spec: Spec) -> Sequence[str]:
-    """The qualified names of a spec's devices, in order, without decoding them."""
+def numbers_of(spec: Spec) -> Mapping[str, int]:
+    """The place of each of a spec's devices by its qualified name, in their order, without decoding them."""
     devices = spec.devices
-    return devices.names if isinstance(devices, PackedDevices) else [f"{spec.kind}={device.name}" for device in devices]
+    if isinstance(devices, PackedDevices):
+        return devices.numbers
+    return {f"{spec.kind}={device.name}": number for number, device in enumerate(devices)}
 
 
-def encode(scan: Scan) -> bytes:
-    """The scan as bytes (paths that are not UTF-8 survive)."""
-    return HEAD + marshal.dumps(
-        ([_directory(directory) for directory in scan.directories], [_content(file) for file in scan.files])
-    )
+def encode_look(look: Look) -> Iterator[bytes]:
+    """The look as frames (paths that are not UTF-8 survive), for an `Unpacker`."""
+    records: list[tuple[object, ...]] = [("look", [*map(_directory, look.directories)], look.identities)]
+    size = 0
+    for file in look.files:
+        content = file.content
+        records.append(("file", file.path, file.priority, file.identity, file.settled, *_content(content)))
+        if isinstance(content, RejectedFile):
+            continue
+        names: list[str] = []
+        pieces: list[bytes] = []
+        for name, device in zip(numbers_of(content.spec), content.spec.devices, strict=True):
+            names.append(name)
+            pieces.append(_encoded(device_to_plain(device)).encode())
+            size += len(name) + len(pieces[-1])
+            if size > FRAME:
+                yield _dumped([*records, ("devices", names, pieces)])
+                records, names, pieces, size = [], [], [], 0
+        records.append(("devices", names, pieces))
+    yield _dumped([*records, ("end", look.gone, look.linked)])
 
 
-def decode(data: bytes) -> Scan:
-    """The scan of what `encode` wrote. Raises ValueError for anything else."""
-    directories, files = _loaded(data, 2)
-    try:
-        return Scan(tuple(_directory_from(*part) for part in directories), tuple(map(_content_from, files)))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not an encoded scan: {error!r}") from error
+class Unpacker:
+    """Puts one look together from its frames."""
 
+    def __init__(self) -> None:
+        self._head: tuple[tuple[SpecDirectory, ...], tuple[Identity | None, ...]] | None = None
+        self._files: list[SeenFile] = []
+        self._open: tuple[Any, ...] | None = None  # the record of a valid file whose devices are coming
+        self._numbers: dict[str, int] = {}
+        self._pieces: list[bytes] = []
 
-def encode_look(look: Look) -> bytes:
-    """The look as bytes."""
-    files = [
-        (file.path, file.priority, file.identity, file.settled, file.content and _content(file.content), file.links)
-        for file in look.files
-    ]
-    return HEAD + marshal.dumps(([_directory(directory) for directory in look.directories], look.identities, files))
+    def take(self, frame: bytes) -> Look | None:
+        """The look, if this is its last frame. Raises ValueError for anything that `encode_look` does not write."""
+        try:
+            for kind, *parts in _loaded(frame):
+                if kind == "devices":
+                    names, pieces = parts
+                    self._numbers.update(zip(names, count(len(self._pieces))))
+                    self._pieces += pieces
+                    continue
+                self._close()
+                if kind == "file":
+                    self._file(*parts)
+                elif kind == "look":
+                    directories, identities = parts
+                    self._head = tuple(_directory_from(*one) for one in directories), tuple(identities)
+                elif kind == "end" and self._head is not None:
+                    gone, linked = parts
+                    return Look(*self._head, tuple(self._files), frozenset(gone), tuple(linked))
+                else:
+                    raise ValueError(f"a record of the kind {kind!r}")
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"not an encoded look: {error}") from error
+        return None
 
+    def _file(self, *parts: Any) -> None:  # noqa: ANN401 - the fields of a record, of all types
+        path, priority, identity, settled, valid, *content = parts
+        if valid:
+            self._open = parts
+        else:
+            kind, errors = content
+            rejected = RejectedFile(path, priority, tuple(map(_fault_from, errors)), kind)
+            self._files.append(SeenFile(path, priority, identity, settled, rejected))
 
-def decode_look(data: bytes) -> Look:
-    """The look of what `encode_look` wrote. Raises ValueError for anything else."""
-    directories, identities, files = _loaded(data, 3)
-    try:
-        return Look(
-            tuple(_directory_from(*part) for part in directories),
-            tuple(identities),
-            tuple(
-                [
-                    SeenFile(path, priority, identity, settled, content and _content_from(content), links)
-                    for path, priority, identity, settled, content, links in files
-                ]
-            ),
+    def _close(self) -> None:
+        """The devices of the file that was open are complete."""
+        if self._open is None:
+            return
+        path, priority, identity, settled, _, frame, warnings = self._open
+        spec = spec_from_plain(json.loads(frame))
+        devices = PackedDevices(self._numbers, tuple(self._pieces))
+        content = SpecFile(
+            path,
+            priority,
+            Spec(spec.version, spec.kind, devices, spec.edits, spec.annotations),
+            tuple(map(_fault_from, warnings)),
         )
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not an encoded look: {error!r}") from error
+        self._files.append(SeenFile(path, priority, identity, settled, content))
+        self._open, self._numbers, self._pieces = None, {}, []
 
 
 def encode_known(known: Mapping[Key, Identity]) -> bytes:
     """What need not be read again, for the reading process."""
-    return HEAD + marshal.dumps((dict(known),))
+    return _dumped([("known", dict(known))])
 
 
 def decode_known(data: bytes) -> dict[Key, Identity]:
     """What `encode_known` wrote. Raises ValueError for anything else."""
-    (known,) = _loaded(data, 1)
-    if not isinstance(known, dict):
-        raise ValueError("not what is known of files")
-    return known
+    match _loaded(data):
+        case [("known", dict(known))]:
+            return known
+    raise ValueError("not what is known of files")
 
 
-def _loaded(data: bytes, parts: int) -> Any:  # noqa: ANN401 - a tuple of that many parts, of any types
+def _dumped(records: list[tuple[object, ...]]) -> bytes:
+    return HEAD + marshal.dumps(records)
+
+
+def _loaded(data: bytes) -> list[tuple[Any, ...]]:
     if not data.startswith(HEAD):
-        raise ValueError(
-            f"not an encoded scan, it begins with {bytes(data[: len(HEAD)])!r}; are the two processes of one release?"
-        )
+        raise ValueError(f"it begins with {data[: len(HEAD)]!r}; are the two processes of one release?")
     try:
         loaded: object = marshal.loads(memoryview(data)[len(HEAD) :])  # noqa: S302 - our own child wrote it
-    except (EOFError, ValueError, TypeError) as error:
-        raise ValueError(f"not an encoded scan: {error!r}") from error
-    if not isinstance(loaded, tuple) or len(loaded) != parts:
-        raise ValueError("not an encoded scan")
+    except EOFError as error:
+        raise ValueError("its end is missing") from error
+    if not isinstance(loaded, list):
+        raise ValueError(f"a {type(loaded).__name__} instead of records")
     return loaded
 
 
@@ -147,28 +198,12 @@ def _directory_from(path: str, priority: int, state: str, error: Any) -> SpecDir
 
 
 def _content(file: SpecFile | RejectedFile) -> tuple[object, ...]:
+    """Whether it is valid, and all about it but its place and its devices."""
     if isinstance(file, RejectedFile):
-        return False, file.path, file.priority, file.kind, [_fault(error) for error in file.errors]
+        return False, file.kind, [_fault(error) for error in file.errors]
     spec = file.spec
     frame = json.dumps(spec_to_plain(Spec(spec.version, spec.kind, (), spec.edits, spec.annotations)))
-    pieces = tuple(json.dumps(device_to_plain(device), separators=(",", ":")).encode() for device in spec.devices)
-    return True, file.path, file.priority, frame, tuple(names_of(spec)), pieces, [_fault(e) for e in file.warnings]
-
-
-def _content_from(parts: tuple[Any, ...]) -> SpecFile | RejectedFile:
-    valid, path, priority, *rest = parts
-    if not valid:
-        kind, errors = rest
-        return RejectedFile(path, priority, tuple(map(_fault_from, errors)), kind)
-    frame, names, pieces, warnings = rest
-    spec = spec_from_plain(json.loads(frame))
-    devices = PackedDevices(names, pieces)
-    return SpecFile(
-        path,
-        priority,
-        Spec(spec.version, spec.kind, devices, spec.edits, spec.annotations),
-        tuple(map(_fault_from, warnings)),
-    )
+    return True, frame, [_fault(warning) for warning in file.warnings]
 
 
 def _unpacked(piece: bytes) -> Device:

@@ -1,11 +1,13 @@
 """A program of its own that reads the spec directories for a process that must not stand still: `python -m nri_cdi.cdi.reading DIRECTORY...`.
 
-Parsing YAML holds the interpreter lock for hundreds of milliseconds. Standard input has frames: what is known (see `packed`); for each a frame with a
-look comes out. A frame is its length in eight bytes, then its bytes. It ends with its input.
+Parsing YAML holds the interpreter lock for hundreds of milliseconds. Standard input has frames: what is known (see `packed`); for each the frames of a
+look come out. A frame is its length in eight bytes, then its bytes. It ends with its input.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import struct
@@ -19,20 +21,21 @@ LENGTH = struct.Struct(">Q")
 
 
 def main(directories: list[str]) -> None:
-    """Answer each frame of standard input with one on standard output."""
+    """Answer each frame of standard input with a look on standard output."""
     # A lease (see `scan`) that a writer breaks while we have it sends this signal, which would end us.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     while len(head := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
         known = packed.decode_known(sys.stdin.buffer.read(*LENGTH.unpack(head)))
-        answer = packed.encode_look(look(directories, known, leases=True))
-        sys.stdout.buffer.write(LENGTH.pack(len(answer)) + answer)
-        sys.stdout.buffer.flush()
+        for frame in packed.encode_look(look(directories, known, leases=True)):
+            sys.stdout.buffer.write(LENGTH.pack(len(frame)) + frame)
+            sys.stdout.buffer.flush()
+        gc.collect()  # when nobody waits for it; what was there before the first question is not looked at
 
 
 if __name__ == "__main__":
-    import gc
-
-    if (nice := os.nice(0)) < 0:
-        os.nice(-nice)  # who started us may go before others; parsing need not
-    gc.disable()  # the process is short-lived, and ended after much work: collecting garbage costs more than keeping it
+    if (nice := os.getpriority(os.PRIO_PROCESS, 0)) < 0:
+        with contextlib.suppress(PermissionError):  # a hardened unit forbids the call
+            os.nice(-nice)  # who started us may go before others; parsing need not
+    gc.disable()  # while somebody waits: see `main`
+    gc.freeze()
     main(sys.argv[1:])

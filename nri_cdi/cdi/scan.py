@@ -48,19 +48,21 @@ def scan_directories(directories: Sequence[str] = DEFAULT_DIRECTORIES) -> Scan:
     wrong with a file or directory is in the scan and stops nothing else. Reads nothing that could block.
     """
     seen = look(directories, {}, leases=False)
-    return Scan(seen.directories, tuple(file.content for file in seen.files if file.content is not None))
+    return Scan(seen.directories, tuple(file.content for file in seen.files))
 
 
 def look(directories: Sequence[str], known: Mapping[Key, Identity], *, leases: bool) -> Look:
-    """The spec files of these directories as `scan_directories` finds them; those that are as they are `known` are not read.
+    """What is different in these directories from what is `known`: what is as it was is not read.
 
     With `leases` the kernel is asked who writes to a file. That may send SIGIO to this process, which must ignore it.
     """
     found: list[SpecDirectory] = []
     identities: list[Identity | None] = []
     files: list[SeenFile] = []
-    for priority, name in enumerate(directories or DEFAULT_DIRECTORIES):
-        path = clean(name)
+    there: set[Key] = set()
+    linked: list[str] = []
+    for priority, directory in enumerate(directories or DEFAULT_DIRECTORIES):
+        path = clean(directory)
         identities.append(_lasting(identity_of(path)))
         try:
             names = sorted(_spec_names(path), key=os.fsencode)
@@ -72,8 +74,16 @@ def look(directories: Sequence[str], known: Mapping[Key, Identity], *, leases: b
             found.append(SpecDirectory(path, priority, DirectoryState.ERROR, fault))
         else:
             found.append(SpecDirectory(path, priority, DirectoryState.PRESENT))
-            files.extend(_seen(os.path.join(path, entry), priority, known, leases=leases) for entry in names)  # noqa: PTH118 - startup time
-    return Look(tuple(found), tuple(identities), tuple(files))
+            folder = os.path.join(path, "")  # noqa: PTH118 - startup time
+            for name in names:
+                key = priority, folder + name
+                now, links = _named(key[1])
+                if links:
+                    linked.append(key[1])
+                there.add(key)
+                if known.get(key) != now:
+                    files.append(_seen(key, now, leases=leases))
+    return Look(tuple(found), tuple(identities), tuple(files), frozenset(known.keys() - there), tuple(linked))
 
 
 def _spec_names(path: str) -> Iterator[str]:
@@ -84,17 +94,16 @@ def _spec_names(path: str) -> Iterator[str]:
                 yield entry.name
 
 
-def _seen(path: str, priority: int, known: Mapping[Key, Identity], *, leases: bool) -> SeenFile:
-    now, links = _named(path)
-    if known.get((priority, path)) == now:
-        return SeenFile(path, priority, now, settled=True, content=None, links=links)
+def _seen(key: Key, now: Identity, *, leases: bool) -> SeenFile:
+    """The file read. `now` is what it was just before."""
+    priority, path = key
     try:
         data, found, is_open = _read(path, leases=leases)
     except (OSError, ValueError) as error:
         fault = _unreadable(
             path, f"the file cannot be read: {_reason(error)}", "make it a readable regular file, or remove it"
         )
-        return SeenFile(path, priority, _lasting(now), True, RejectedFile(path, priority, (fault,)), links)  # noqa: FBT003 - `settled`
+        return SeenFile(path, priority, _lasting(now), settled=True, content=RejectedFile(path, priority, (fault,)))
     examined = examine(data, path)
     age = time.time() - found[-2] / 1e9
     content: SpecFile | RejectedFile
@@ -104,7 +113,7 @@ def _seen(path: str, priority: int, known: Mapping[Key, Identity], *, leases: bo
     else:
         content = SpecFile(path, priority, examined.spec, examined.warnings)
         settled = not (is_open and -1 <= age < OPEN_MAX)
-    return SeenFile(path, priority, _lasting(found) if found == now else None, settled, content, links)
+    return SeenFile(path, priority, _lasting(found) if found == now else None, settled, content)
 
 
 def _lasting(found: Identity) -> Identity | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,7 @@ from nri_cdi.cdi.edits import combine
 from nri_cdi.cdi.errors import InvalidName, Rule, SpecError, Unresolved, UnresolvedDevices, Why, listed
 from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
 from nri_cdi.cdi.names import QualifiedName, parse_qualified_name
-from nri_cdi.cdi.packed import names_of
+from nri_cdi.cdi.packed import numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,36 +48,80 @@ class DeviceEntry:
         return self.file.priority
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kind:
+    """The files of one kind, and whose each device is: made anew only when one of these files is another.
+
+    `numbers`: file by file, the place of each device by its qualified name. `owners`: of the devices that resolve the number of the file that counts; None
+    if there is only one file.
+    """
+
+    files: tuple[SpecFile, ...]
+    numbers: tuple[Mapping[str, int], ...]
+    owners: Mapping[str, int] | None
+    conflicts: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, files: tuple[SpecFile, ...]) -> _Kind:
+        """The rules of `Snapshot.build`, for the files of one kind in scan order."""
+        numbers = tuple([numbers_of(file.spec) for file in files])
+        if len(files) == 1:
+            return cls(files, numbers, None, {})
+        owners: dict[str, int] = {}
+        conflicts: dict[str, dict[str, None]] = {}
+        # Whole files go in at once, which is what makes ten thousand devices of a kind a matter of milliseconds.
+        for at, (file, names) in enumerate(zip(files, numbers, strict=True)):
+            entries = dict.fromkeys(names, at)
+            if not owners.keys().isdisjoint(entries):
+                for name in owners.keys() & entries.keys():
+                    other = files[owners[name]]
+                    if other.priority == file.priority:
+                        conflicts.setdefault(name, {}).update({other.path: None, file.path: None})
+                        del entries[name]
+            owners.update(entries)
+        for name in conflicts:
+            del owners[name]
+        return cls(files, numbers, owners, {name: tuple(paths) for name, paths in conflicts.items()})
+
+    @property
+    def names(self) -> Mapping[str, int]:
+        """The names that resolve; what they are mapped to is not the same for all kinds."""
+        return self.numbers[0] if self.owners is None else self.owners
+
+    def entry(self, name: str) -> DeviceEntry:
+        """The device of this qualified name. Raises KeyError."""
+        at = 0 if self.owners is None else self.owners[name]
+        return DeviceEntry(name, self.files[at], self.numbers[at][name])
+
+
 class Devices(Mapping[str, DeviceEntry]):
     """The devices that resolve, by qualified name, in the order of the names.
 
-    Of many snapshots only a few names are ever asked for, so the order, and the numbers in a file, are found out when they are needed.
+    Of many snapshots only a few names are ever asked for, so the order is found out when it is needed.
     """
 
-    __slots__ = ("_index", "_numbers", "_sorted")
+    __slots__ = ("_kinds", "_sorted")
 
-    def __init__(self, index: dict[str, SpecFile]) -> None:
-        self._index = index
-        self._numbers: dict[int, dict[str, int]] = {}
+    def __init__(self, kinds: Mapping[str, _Kind]) -> None:
+        self._kinds = kinds
         self._sorted: list[str] | None = None
 
     def __getitem__(self, name: str) -> DeviceEntry:
-        file = self._index[name]
-        numbers = self._numbers.get(id(file))
-        if numbers is None:
-            numbers = self._numbers[id(file)] = dict(zip(names_of(file.spec), count(), strict=False))
-        return DeviceEntry(name, file, numbers[name])
+        return self._kinds[name.partition("=")[0]].entry(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._index
+        if not isinstance(name, str):
+            return False
+        kind = self._kinds.get(name.partition("=")[0])
+        return kind is not None and name in kind.names
 
     def __iter__(self) -> Iterator[str]:
         if self._sorted is None:
-            self._sorted = sorted(self._index)
+            self._sorted = sorted(chain.from_iterable(kind.names for kind in self._kinds.values()))
         return iter(self._sorted)
 
     def __len__(self) -> int:
-        return len(self._index)
+        return sum(len(kind.names) for kind in self._kinds.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,35 +140,41 @@ class Snapshot:
     devices: Mapping[str, DeviceEntry]
     vendors: tuple[str, ...]
     classes: tuple[str, ...]
-    _kinds: Mapping[str, tuple[SpecFile, ...]] = field(repr=False)
+    _kinds: Mapping[str, _Kind] = field(repr=False)
 
     @classmethod
-    def build(cls, scan: Scan) -> Snapshot:
+    def build(cls, scan: Scan, before: Snapshot | None = None) -> Snapshot:
         """The index of a scan.
 
         Of files that define the same name the one of the later directory wins. In one directory nobody wins: the name resolves to
         nothing, whatever other directories say, and the other devices of these files stay.
+
+        `before` is an earlier snapshot of the same directories: kinds that have the same files as there are not indexed again. The result is the same.
         """
-        specs = tuple(file for file in scan.files if isinstance(file, SpecFile))
-        rejected = tuple(file for file in scan.files if isinstance(file, RejectedFile))
-        index, conflicts = _index(specs)
+        specs = tuple([file for file in scan.files if isinstance(file, SpecFile)])
+        rejected = tuple([file for file in scan.files if isinstance(file, RejectedFile)])
         errors: dict[str, tuple[SpecError, ...]] = {file.path: file.errors for file in rejected}
         for directory in scan.directories:
             if directory.error is not None:
                 errors[directory.path] = (directory.error,)
-        kinds: dict[str, list[SpecFile]] = {}
-        for file in specs:
-            kinds.setdefault(file.spec.kind, []).append(file)
+        kinds = _kinds(specs, before)
+        conflicts = {name: paths for kind in kinds.values() for name, paths in kind.conflicts.items()}
+        if before is not None and before._kinds.keys() == kinds.keys():  # noqa: SLF001 - of this class
+            vendors, classes = before.vendors, before.classes
+        else:
+            firsts = [kind.files[0].spec for kind in kinds.values()]
+            vendors = tuple(sorted({spec.vendor for spec in firsts}))
+            classes = tuple(sorted({spec.cls for spec in firsts}))
         return cls(
             dirs=scan.directories,
             specs=specs,
             rejected=rejected,
             errors=MappingProxyType(dict(sorted(errors.items()))),
             conflicts=MappingProxyType(dict(sorted(conflicts.items()))),
-            devices=Devices(index),
-            vendors=tuple(sorted({file.spec.vendor for file in specs})),
-            classes=tuple(sorted({file.spec.cls for file in specs})),
-            _kinds=MappingProxyType({kind: tuple(files) for kind, files in kinds.items()}),
+            devices=Devices(kinds),
+            vendors=vendors,
+            classes=classes,
+            _kinds=MappingProxyType(kinds),
         )
 
     def all_errors(self) -> Mapping[str, tuple[SpecError, ...]]:
@@ -189,10 +239,9 @@ class Snapshot:
         return self._absent(name, parts, rejected)
 
     def _absent(self, name: str, parts: QualifiedName, rejected: tuple[SpecError, ...]) -> Unresolved:
-        files = self._kinds.get(parts.kind, ())
-        if files:
-            known = [name for file in files for name in names_of(file.spec) if name in self.devices]
-            paths = tuple(file.path for file in files)
+        if kind := self._kinds.get(parts.kind):
+            known = [name for numbers in kind.numbers for name in numbers if name in kind.names]
+            paths = tuple(file.path for file in kind.files)
             reason = f'no device "{parts.name}" of kind {parts.kind} in {listed(paths)}'
             return Unresolved(name, Why.NO_DEVICE, reason, paths, nearest.to(name, known), rejected)
         if parts.vendor in self.vendors:
@@ -210,25 +259,25 @@ class Snapshot:
         )
 
 
-def _index(specs: Sequence[SpecFile]) -> tuple[dict[str, SpecFile], dict[str, tuple[str, ...]]]:
-    """Files by qualified name without the conflicting names, and for these the paths that define them.
-
-    Whole files go in at once, which is what makes a snapshot of ten thousand devices a matter of milliseconds.
-    """
-    index: dict[str, SpecFile] = {}
-    conflicts: dict[str, dict[str, None]] = {}
+def _kinds(specs: Sequence[SpecFile], before: Snapshot | None) -> dict[str, _Kind]:
+    """The files by kind, as in `before` but for the kinds that files came to or went from."""
+    if before is None:
+        kinds: dict[str, _Kind] = {}
+        touched = {file.spec.kind for file in specs}
+    else:
+        kinds = dict(before._kinds)  # noqa: SLF001 - of this module
+        now, then = ({id(file): file for file in files} for files in (specs, before.specs))
+        touched = {(now.get(at) or then[at]).spec.kind for at in now.keys() ^ then.keys()}
+    groups: dict[str, list[SpecFile]] = {kind: [] for kind in touched}
     for file in specs:
-        entries = dict.fromkeys(names_of(file.spec), file)
-        if not index.keys().isdisjoint(entries):
-            for name in index.keys() & entries.keys():
-                other = index[name]
-                if other.priority == file.priority:
-                    conflicts.setdefault(name, {}).update({other.path: None, file.path: None})
-                    del entries[name]
-        index.update(entries)
-    for name in conflicts:
-        del index[name]
-    return index, {name: tuple(paths) for name, paths in conflicts.items()}
+        if file.spec.kind in groups:
+            groups[file.spec.kind].append(file)
+    for kind, files in groups.items():
+        if files:
+            kinds[kind] = _Kind.of(tuple(files))
+        else:
+            del kinds[kind]
+    return kinds
 
 
 EMPTY: Final = Snapshot.build(Scan((), ()))

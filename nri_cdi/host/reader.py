@@ -1,10 +1,11 @@
 """The process that reads the spec directories for us: asked with what is known, it answers with what changed.
 
-It is started when it is needed, which takes a moment, and kept for a while, because changes seldom come alone.
+It takes a moment to start, so it is kept for a while, because changes seldom come alone; one that has become large is replaced by a fresh one at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -23,7 +24,7 @@ TIMEOUT: Final = 30.0
 """Seconds after which the process is ended: a directory on a dead network file system, or a file that is a bomb."""
 
 MUCH: Final = 1 << 17
-"""Bytes of an answer after which the process is ended: parsing so much has made it large."""
+"""Bytes of an answer after which the process is replaced: parsing so much has made it large."""
 
 _PART: Final = 1 << 18
 """Bytes taken from the pipe at once."""
@@ -43,7 +44,8 @@ class Reader:
         self._directories = directories
         self._child: subprocess.Popen[bytes] | None = None
         self._asked = False
-        self._is_warm = False  # it has answered before
+        self._is_warm = False  # it may have ended between two questions
+        self._is_large = False
         self._question = b""
         self._stopped = False
 
@@ -77,12 +79,15 @@ class Reader:
         deadline = time.monotonic() + TIMEOUT
         try:
             head, data = self._frame(deadline)
-            if not head and self._is_warm:  # it ended between two questions; a fresh one has no such excuse
+            if not head and self._is_warm:  # a fresh one has no such excuse
                 self.end()
                 self._child = begin(self._directories)
                 self._put(self._child)
                 head, data = self._frame(deadline)
-            look = packed.decode_look(data) if len(head) == _LENGTH else self._failed(head)
+            unpacker, size = packed.Unpacker(), 0
+            while (look := unpacker.take(self._whole(head, data))) is None:
+                size += len(data)
+                head, data = self._frame(deadline)
         except TimeoutError:
             self.end()
             raise ScanFailed(
@@ -95,9 +100,15 @@ class Reader:
             self.end()
             raise
         self._asked, self._is_warm = False, True
-        if len(data) > MUCH:
-            self.end()
+        self._is_large = size + len(data) > MUCH
         return look
+
+    def renew(self) -> None:
+        """Replace the process if it has become large: to be called when nobody waits for it. The next question finds the fresh one ready."""
+        if self._is_large:
+            self.end()
+            with contextlib.suppress(OSError):  # then the next question says so
+                self._child, self._is_warm = begin(self._directories), True
 
     def _frame(self, deadline: float) -> tuple[bytes, bytes]:
         child = self._child
@@ -106,7 +117,10 @@ class Reader:
         head = _take(child.stdout, _LENGTH, deadline)
         return head, _take(child.stdout, int.from_bytes(head, "big") if len(head) == _LENGTH else 0, deadline)
 
-    def _failed(self, head: bytes) -> Look:
+    def _whole(self, head: bytes, data: bytes) -> bytes:
+        """The frame. Raises ScanFailed with the last words of the process, if it is cut off."""
+        if len(head) == _LENGTH and len(data) == int.from_bytes(head, "big"):
+            return data
         child = self._child
         assert child is not None  # noqa: S101 - it was asked
         assert child.stderr is not None  # noqa: S101 - it is a pipe
@@ -114,11 +128,11 @@ class Reader:
         last = child.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
         if status:
             raise ScanFailed(f"the reading process ended with status {status}: {last or 'no message'}")
-        raise ScanFailed(f"not an encoded scan, {len(head)} bytes: {last or 'no message'}")
+        raise ScanFailed(f"not an encoded look, {len(head + data)} bytes: {last or 'no message'}")
 
     def end(self) -> None:
         """End the process, if there is one. To be called by the thread that asks."""
-        child, self._child, self._asked, self._is_warm = self._child, None, False, False
+        child, self._child, self._asked, self._is_warm, self._is_large = self._child, None, False, False, False
         if child is not None:
             child.kill()
             child.communicate()

@@ -39,8 +39,8 @@ COMPARE: Final = 10.0
 UNSETTLED: Final = 0.25
 """Seconds until a file that was being written is looked at again."""
 
-IDLE: Final = 20.0
-"""Seconds without a change after which the reading process is ended."""
+IDLE: Final = 600.0
+"""Seconds without a change after which the reading process, which takes 10 MiB, is ended. Starting it again takes a tenth of a second, while a container may wait."""
 
 
 class Specs:
@@ -206,6 +206,7 @@ class Specs:
                 self._report(snapshot)
                 for listener in self._listeners:
                     listener(snapshot)
+            self._reader.renew()
             if not self._dirty:
                 return
 
@@ -253,7 +254,7 @@ class Specs:
             self._reader.ask(self._memory.read)
         before = self._memory
         scan, self._memory = merge(self._reader.answer(), before)
-        return self._snapshot if self._memory.says_the_same(before) else Snapshot.build(scan)
+        return self._snapshot if self._memory.says_the_same(before) else Snapshot.build(scan, self._snapshot)
 
     def _report(self, snapshot: Snapshot) -> None:
         """Log each fault once, and its end."""

@@ -7,12 +7,13 @@ import json
 import threading
 from typing import TYPE_CHECKING
 
+from nri_cdi.cdi.packed import Unpacker
 from nri_cdi.cdi.scan import look
 from nri_cdi.host.reader import Reader
 from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nri_cdi.cdi.look import Identity, Key, Look
 
@@ -28,6 +29,16 @@ def text(*devices: str) -> str:
             "devices": [{"name": name, "containerEdits": {"env": ["A=1"]}} for name in devices],
         }
     )
+
+
+def unpacked(frames: Iterable[bytes]) -> Look:
+    """The look in these frames. Raises ValueError if they are not one look exactly."""
+    unpacker = Unpacker()
+    looks = [unpacker.take(frame) for frame in frames]
+    whole = looks.pop() if looks else None
+    if whole is None or any(found is not None for found in looks):
+        raise ValueError("the last frame, and only that, ends a look")
+    return whole
 
 
 class SameProcess(Reader):

@@ -8,41 +8,120 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nri_cdi.cdi import ContainerEdits, IntelRdt, NetDevice, Scan, SpecDirectory, packed, plain
+from nri_cdi.cdi import (
+    ContainerEdits,
+    Device,
+    IntelRdt,
+    NetDevice,
+    Scan,
+    Spec,
+    SpecDirectory,
+    SpecFile,
+    packed,
+    plain,
+)
 from nri_cdi.cdi.files import DirectoryState
+from nri_cdi.cdi.look import Look, SeenFile
 from nri_cdi.testing import specs
+from nri_cdi.testing.spec_files import unpacked
+
+IDENTITIES = st.none() | st.tuples(*[st.integers(0, 2**63)] * 5) | st.tuples(st.integers(0, 99))
+
+
+@st.composite
+def looks(draw: st.DrawFn) -> Look:
+    """A look that found what a scan has."""
+    scan: Scan = draw(specs.scans)
+    return Look(
+        scan.directories,
+        tuple(draw(IDENTITIES) for _ in scan.directories),
+        tuple(SeenFile(file.path, file.priority, draw(IDENTITIES), draw(st.booleans()), file) for file in scan.files),
+        draw(st.frozensets(st.tuples(st.integers(0, 3), st.text(max_size=3)), max_size=3)),
+        tuple(draw(st.lists(st.text(max_size=3), max_size=3))),
+    )
 
 
 @settings(max_examples=80)
-@given(specs.scans)
-def test_a_decoded_scan_equals_the_encoded_one(scan: Scan) -> None:
-    assert packed.decode(packed.encode(scan)) == scan
+@given(looks())
+def test_an_unpacked_look_equals_the_packed_one(look: Look) -> None:
+    assert unpacked(packed.encode_look(look)) == look
 
 
 def test_a_path_that_is_not_utf_8_survives() -> None:
-    scan = Scan((SpecDirectory(b"/\xff".decode(errors="surrogateescape"), 0, DirectoryState.MISSING),), ())
-    assert packed.decode(packed.encode(scan)) == scan
+    look = Look((SpecDirectory(b"/\xff".decode(errors="surrogateescape"), 0, DirectoryState.MISSING),), (None,), ())
+    assert unpacked(packed.encode_look(look)) == look
 
 
-WRONG: list[Any] = [None, (), ([],), (1, 2), ([[]], []), ([], [[]]), ([], [(True,)])]
+def many(count: int) -> Look:
+    """A file with so many devices of a hundred bytes."""
+    devices = tuple(Device(f"d{number}", ContainerEdits(env=(f"A={number:070}",))) for number in range(count))
+    return Look((), (), (SeenFile("/a", 0, (1,), True, SpecFile("/a", 0, Spec("0.6.0", "v.com/d", devices))),))  # noqa: FBT003 - `settled`
+
+
+def test_many_devices_come_in_frames_of_a_moderate_size() -> None:
+    """Unpacking a frame holds the interpreter lock."""
+    look = many(5000)
+    frames = list(packed.encode_look(look))
+    assert len(frames) > 5
+    assert max(map(len, frames)) < 2 * packed.FRAME
+    assert unpacked(frames) == look
+
+
+def test_a_look_whose_beginning_is_missing_is_refused() -> None:
+    frames = list(packed.encode_look(many(5000)))
+    with pytest.raises(ValueError, match="not an encoded look"):
+        unpacked(frames[1:])
+
+
+HEAD: tuple[Any, ...] = ("look", [], ())
+END = ("end", frozenset[object](), ())
+WRONG: list[Any] = [
+    None,
+    (),
+    (HEAD, END),
+    [1],
+    [()],
+    [END],
+    [("other",), HEAD, END],
+    [("look", [[]], ()), END],
+    [HEAD, ("file", "/a"), END],
+    [HEAD, ("file", "/a", 0, None, True, True, "{", []), END],
+    [HEAD, ("devices", 1, 2), END],
+]
 
 
 @pytest.mark.parametrize(
-    "data",
+    "frame",
     [
         b"",
         b"[]",
         b"[" * 100_000,
         packed.HEAD,
-        packed.HEAD[:-2] + b"3\n" + marshal.dumps(([], [])),
+        packed.HEAD[:-2] + b"9\n" + marshal.dumps([HEAD, END]),
         *(packed.HEAD + marshal.dumps(value) for value in WRONG),
-        packed.HEAD + marshal.dumps(([], []))[:-1],
+        packed.HEAD + marshal.dumps([HEAD, END])[:-1],
     ],
 )
-def test_anything_else_is_a_value_error(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
-        packed.decode(data)
+def test_anything_else_is_a_value_error(frame: bytes) -> None:
+    with pytest.raises(ValueError, match="not an encoded look"):
+        packed.Unpacker().take(frame)
+
+
+def packed_devices(device: Device) -> object:
+    """The device as it comes out, undecoded."""
+    file = SpecFile("/a", 0, Spec("0.6.0", "v.com/d", (device,)))
+    (seen,) = unpacked(packed.encode_look(Look((), (), (SeenFile("/a", 0, (1,), True, file),)))).files  # noqa: FBT003 - `settled`
+    return seen.content
+
+
+def test_packed_devices_are_equal_exactly_if_what_they_say_is() -> None:
+    (one,), (same,), (other,) = (unpacked(packed.encode_look(many(count))).files for count in (3, 3, 4))
+    assert one == same
+    assert one != other
+    flipped = [Device("d", annotations=dict(order)) for order in ([("a", "1"), ("b", "2")], [("b", "2"), ("a", "1")])]
+    assert packed_devices(flipped[0]) == packed_devices(flipped[1])
 
 
 def test_a_decoded_scan_is_as_frozen_as_a_fresh_one() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from nri_cdi.cdi import DirectoryState, RejectedFile, Rule, Scan, SpecFile, packed, scan_directories
 from nri_cdi.cdi.look import Identity, Key, Look, identity_of
+from nri_cdi.cdi.scan import look
+from nri_cdi.testing.spec_files import unpacked
 
 TEXT = "cdiVersion: 0.6.0\nkind: a/b\ndevices: [{name: d, containerEdits: {env: [A=b]}}]\n"
 
@@ -117,7 +119,8 @@ def test_a_name_that_is_not_utf_8_is_read(tmp_path: Path) -> None:
         file.write(TEXT)
     scan = scan_directories([str(tmp_path)])
     assert isinstance(scan.files[0], SpecFile)
-    assert packed.decode(packed.encode(scan)) == scan
+    seen = look([str(tmp_path)], {}, leases=False)
+    assert unpacked(packed.encode_look(seen)) == seen
 
 
 def ask(known: dict[Key, Identity], *directories: Path) -> Look:
@@ -128,8 +131,12 @@ def ask(known: dict[Key, Identity], *directories: Path) -> Look:
     frame = len(question).to_bytes(8, "big") + question
     done = subprocess.run(command, input=frame, capture_output=True, check=True, cwd=root)  # noqa: S603 - our own program
     assert done.stderr == b""
-    assert int.from_bytes(done.stdout[:8], "big") == len(done.stdout) - 8
-    return packed.decode_look(done.stdout[8:])
+    rest, frames = done.stdout, []
+    while rest:
+        end = 8 + int.from_bytes(rest[:8], "big")
+        frames.append(rest[8:end])
+        rest = rest[end:]
+    return unpacked(frames)
 
 
 def test_the_program_reads_what_is_not_known_and_nothing_else(tmp_path: Path) -> None:
@@ -137,12 +144,11 @@ def test_the_program_reads_what_is_not_known_and_nothing_else(tmp_path: Path) ->
     (tmp_path / "b.yaml").write_text(TEXT)
     for path in tmp_path.iterdir():
         os.utime(path, (1, 1))
-    known = {(0, f"{tmp_path}/a.yaml"): identity_of(f"{tmp_path}/a.yaml")}
+    known = {(0, f"{tmp_path}/{name}"): identity_of(f"{tmp_path}/a.yaml") for name in ("a.yaml", "gone.yaml")}
     seen = ask(known, tmp_path, Path("/none"))
     assert [directory.state for directory in seen.directories] == [DirectoryState.PRESENT, DirectoryState.MISSING]
-    first, second = seen.files
-    assert (first.content, first.identity) == (None, known[first.key])
-    assert second.content == scan_directories([str(tmp_path)]).files[1]
+    assert [file.content for file in seen.files] == [scan_directories([str(tmp_path)]).files[1]]
+    assert seen.gone == {(0, f"{tmp_path}/gone.yaml")}
 
 
 def test_the_library_alone_loads_no_yaml_and_nothing_heavy() -> None:

@@ -201,7 +201,7 @@ def child(code: str) -> subprocess.Popen[bytes]:
 FAILURES = {
     "ends with an error": ("import sys; sys.exit('out of something')", "ended with status 1: out of something"),
     "is killed": ("import os; os.kill(os.getpid(), 9)", "ended with status -9"),
-    "writes what is no scan": ("print('[]')", "not an encoded scan"),
+    "writes what is no scan": ("print('[]')", "not an encoded look"),
     "hangs": ("import time; time.sleep(600)", "on a dead network file system?"),
 }
 
@@ -238,6 +238,68 @@ def test_a_child_that_fails_leaves_the_last_snapshot_and_is_tried_again(
         assert specs.snapshot is before
         assert caplog.text.count(says) == 1
         repaired.set()
+        assert devices(specs) == {"old", "new"}
+
+
+def test_a_reading_process_that_has_become_large_is_replaced_before_it_is_needed_again(
+    etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MUCH", 1000)
+    with running(Specs((str(etc),))) as specs:
+        assert devices(specs) == {"old"}
+        before = specs._reader._child
+        assert before is not None
+        renewed = threading.Event()
+        real = reader.begin
+
+        def begin(directories: tuple[str, ...]) -> subprocess.Popen[bytes]:
+            renewed.set()
+            return real(directories)
+
+        monkeypatch.setattr(reader, "begin", begin)
+        (etc / "small.json").write_text(text("small"))
+        assert devices(specs) == {"old", "small"}
+        assert specs._reader._child is before
+        (etc / "large.json").write_text(text(*(f"d{number}" for number in range(50))))
+        assert len(devices(specs)) == 52
+        assert renewed.wait(20)
+        assert before.wait(20) != 0
+        (etc / "large.json").unlink()
+        assert devices(specs) == {"old", "small"}
+
+
+def test_a_process_that_cannot_be_replaced_is_begun_when_it_is_needed(
+    etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = reader.Reader((str(etc),))
+    real = reader.begin
+    try:
+        monkeypatch.setattr(reader, "MUCH", 1)
+        reading.ask({})
+        reading.answer()
+
+        def refuse(_directories: tuple[str, ...]) -> subprocess.Popen[bytes]:
+            raise OSError(11, os.strerror(11))
+
+        monkeypatch.setattr(reader, "begin", refuse)
+        reading.renew()
+        with pytest.raises(OSError, match="unavailable"):
+            reading.ask({})
+        monkeypatch.setattr(reader, "begin", real)
+        reading.ask({})
+        assert [file.path for file in reading.answer().files] == [f"{etc}/old.json"]
+    finally:
+        reading.end()
+
+
+def test_a_reading_process_that_idles_is_ended_and_begun_again(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE", 0.01)
+    with running(Specs((str(etc),))) as specs:
+        assert devices(specs) == {"old"}
+        first = specs._reader._child
+        if first is not None:  # not ended yet
+            first.wait(20)
+        (etc / "new.json").write_text(text("new"))
         assert devices(specs) == {"old", "new"}
 
 
