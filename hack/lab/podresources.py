@@ -52,3 +52,14 @@ def healthy_devices(root: Path, resource: str) -> list[str]:
     """
     answer = _call(root, "GetAllocatableResources", api.AllocatableResourcesRequest(), api.AllocatableResourcesResponse)
     return sorted(device for row in answer.devices if row.resource_name == resource for device in row.device_ids)
+
+
+def numa_nodes(root: Path, resource: str) -> dict[str, list[int]]:
+    """The NUMA nodes of each device of a resource, as this kubelet was told of them. Raises grpc.RpcError when the kubelet is not there."""
+    answer = _call(root, "GetAllocatableResources", api.AllocatableResourcesRequest(), api.AllocatableResourcesResponse)
+    return {
+        device: [node.ID for node in row.topology.nodes]
+        for row in answer.devices
+        if row.resource_name == resource
+        for device in row.device_ids
+    }

@@ -1,7 +1,8 @@
 """Whether the node already offers a resource through another plugin: then it is not registered, for the kubelet would take ours in its place.
 
 Asked is the kubelet, over its pod resources API. What it offers is ours if any of the devices is one that we have registered, in this process
-or an earlier one (`memory`): an instance of ours that is being replaced, or one that has just been killed.
+or an earlier one (`memory`): an instance of ours that is being replaced, or one that has just been killed. One that registers the resource after us
+takes our place all the same, and the kubelet tells nobody: so it is asked again now and then (`Count`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import grpc
 
 from nri_cdi.kubelet import podresources_api as api
 from nri_cdi.kubelet.order import natural
-from nri_cdi.kubelet.plugin import connect_problem, grpc_address, socket_id
+from nri_cdi.kubelet.plugin import grpc_address
+from nri_cdi.kubelet.sockets import connect_problem, socket_id
+from nri_cdi.kubelet.standing import Counted
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from nri_cdi.kubelet.standing import SocketId
 
@@ -26,6 +29,13 @@ TIMEOUT: Final = 0.3
 
 RETURN: Final = 60.0
 """Seconds that the other plugin has to register again with a kubelet that is new, before the resource counts as free."""
+
+
+ASK: Final = 10.0
+"""Seconds between two questions whose devices the kubelet counts, while they are ours: its answer has every device of the node."""
+
+ASK_AGAIN: Final = 1.0
+"""The same while they are not."""
 
 
 def offered(path: pathlib.Path, resource: str) -> frozenset[str] | None:
@@ -76,3 +86,30 @@ class Elsewhere:
             f"this node offers {self._resource} already through another device plugin (devices {', '.join(some[:3])}"
             f"{' and others' if len(some) > 3 else ''}); remove that plugin, or give ours another name: --resource KIND=RESOURCE"
         )
+
+
+class Count:
+    """Says whose devices of `resource` the kubelet counts; what is not as it was must be seen twice. `listed`: our ids, and whether each is healthy."""
+
+    def __init__(self, path: pathlib.Path, resource: str, listed: Callable[[], Mapping[str, bool]]) -> None:
+        self._path, self._resource, self._listed = path, resource, listed
+        self._said = self._seen = Counted.OURS
+        self._next = float("-inf")
+
+    def __call__(self) -> Counted:
+        """Ask, if it is time to."""
+        now = time.monotonic()
+        if now >= self._next:
+            before, self._seen = self._seen, self._judged(offered(self._path, self._resource))
+            if self._seen is before:
+                self._said = self._seen
+            self._next = now + (ASK if self._seen is self._said is Counted.OURS else ASK_AGAIN)
+        return self._said
+
+    def _judged(self, found: frozenset[str] | None) -> Counted:
+        ours = self._listed()
+        if found is None or not ours.keys().isdisjoint(found):
+            return Counted.OURS
+        if found:
+            return Counted.THEIRS
+        return Counted.NOBODYS if any(ours.values()) else Counted.OURS

@@ -257,6 +257,12 @@ def due(inventory: Inventory) -> float | None:
     return min((moment for _, _, moment in _restless(inventory)), default=None)
 
 
+def undecided(inventory: Inventory, catalog: Catalog) -> frozenset[str]:
+    """The paths of the devices of which time alone changes what is known: it is to be decided by what is there then."""
+    found = (catalog.found[name] for name, _, _ in _restless(inventory) if name in catalog.found)
+    return frozenset(path for one in found for path in Catalog.paths_of(one))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
     """What the kubelet is told, and what it was made from."""

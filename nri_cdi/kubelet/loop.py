@@ -7,6 +7,8 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from nri_cdi.kubelet.standing import Counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,12 +27,25 @@ class Loop(ABC):
     """Serves a plugin and keeps it known to the kubelet, from `start` to `stop`.
 
     `wake` ends a pause; the plugin sets it when a stream ends. `fatal` is told if the thread ends before `stop`.
+
+    `elsewhere` says why the resource is not to be registered, because another plugin offers it; empty if none does. It is asked until the first
+    registration that succeeds: then the resource is ours. From then on `counted` says whose devices the kubelet counts.
     """
 
-    def __init__(self, plugin: DevicePlugin, wake: threading.Event, fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        plugin: DevicePlugin,
+        wake: threading.Event,
+        fatal: Callable[[str], None],
+        elsewhere: Callable[[], str] = lambda: "",
+        counted: Callable[[], Counted] = lambda: Counted.OURS,
+    ) -> None:
         self._plugin = plugin
         self._wake = wake
         self._fatal = fatal
+        self._elsewhere = elsewhere
+        self._counted = counted
+        self._displaced = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"registration {plugin.name}", daemon=True)
         self._said = ""
@@ -46,6 +61,11 @@ class Loop(ABC):
     @abstractmethod
     def since(self) -> float:
         """When (`time.monotonic`) the present kubelet was first met; minus infinity before."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the kubelet took the plugin, follows its list of devices, and has not put another plugin in its place."""
+        return self.registered and not self._displaced and self._plugin.streams.open > 0
 
     @property
     def said(self) -> str:
@@ -67,6 +87,16 @@ class Loop(ABC):
         self._interrupt()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def _seen_counted(self) -> Counted:
+        """Whose devices the kubelet counts. While they are not ours it gets no list on a stream that it has: it would count the devices in it,
+        but call the other plugin for them. A registration anew comes first, and begins a stream of its own.
+        """
+        followed = self.registered and self._plugin.streams.open > 0
+        counted = self._counted() if followed else Counted.OURS
+        self._displaced = counted is not Counted.OURS
+        self._plugin.hold(held=self._displaced)
+        return counted
 
     def _interrupt(self) -> None:  # noqa: B027  # a subclass without such calls needs none
         """End a call that the thread waits for; `stop` wants it."""

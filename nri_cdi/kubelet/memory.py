@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import pathlib
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi.kubelet.candidates import Candidate
@@ -50,8 +51,7 @@ class Memory:
 
     def keep(self, devices: Iterable[tuple[Candidate, bool]]) -> None:
         """Write the devices and whether each is healthy, if that is not what the file says; whole or not at all."""
-        plain = {one.id: {"healthy": healthy, "file": one.file} for one, healthy in devices}
-        text = json.dumps({"format": _FORMAT, "kind": self._kind, "boot": self._boot, "devices": plain}, sort_keys=True)
+        text = self._written(devices)
         if text == self._text:
             return
         draft = self._path.with_name(f".{self._path.name}.new")
@@ -62,6 +62,19 @@ class Memory:
             self._say(f"{self._path} cannot be written, so the devices are not known after a boot: {error}")
             return
         self._text, self._said = text, ""
+
+    def _written(self, devices: Iterable[tuple[Candidate, bool]]) -> str:
+        """The file's text. `json.dumps` of ten thousand devices would hold the interpreter lock for all its time."""
+        head = json.dumps({"boot": self._boot, "format": _FORMAT, "kind": self._kind})[1:-1]
+        said: dict[tuple[str, bool], str] = {}
+        parts = []
+        for one, healthy in devices:
+            text = said.get((one.file, healthy))
+            if text is None:
+                text = said[one.file, healthy] = json.dumps({"file": one.file, "healthy": healthy})
+            parts.append(f"{encode_basestring_ascii(one.id)}: {text}")
+        parts.sort()
+        return f'{{"devices": {{{", ".join(parts)}}}, {head}}}'
 
     def _take(self, found: Any) -> None:  # noqa: ANN401  # whatever JSON has; what does not fit raises
         """Take what the file says, if it is of this kind and format."""

@@ -7,8 +7,6 @@ kubelet shows and tries again. The socket is at its path only while somebody acc
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import secrets
@@ -24,13 +22,15 @@ import grpc
 
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.allocate import allocate, qualified_names, to_response
-from nri_cdi.kubelet.order import NaturalKey, natural
+from nri_cdi.kubelet.listing import Listing
 from nri_cdi.kubelet.preferred import Preference, preferred
-from nri_cdi.kubelet.standing import Own, SocketId, Streams
+from nri_cdi.kubelet.sockets import connect_problem, socket_name
+from nri_cdi.kubelet.standing import Own, Streams
 from nri_cdi.kubelet.streams import DeviceStreams
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Mapping
 
     from nri_cdi.kubelet.inventory import Resource
 
@@ -82,19 +82,6 @@ class _Listener:
     streams: list[int] = field(default_factory=list)
 
 
-class _Listed:
-    """The listed devices as GetPreferredAllocation needs them: made once for each list, for there may be ten thousand."""
-
-    def __init__(self, resource: Resource) -> None:
-        self.places = {device.id: device.place for device in resource.devices}
-        self._rank = {device: rank for rank, device in enumerate(self.places)}
-
-    def order(self, device: str) -> tuple[int, NaturalKey | None]:
-        """The sort key of a device: its place in the list, which is in natural order; ids that are not listed come behind it."""
-        rank = self._rank.get(device)
-        return (len(self._rank), natural(device)) if rank is None else (rank, None)
-
-
 class DevicePlugin:
     """The device plugin of one resource: nothing is served before `bind`.
 
@@ -116,8 +103,8 @@ class DevicePlugin:
         check_length(self._path)
         self._answers = answers
         self._also = tuple(also)
-        self._resource, self._listed = resource, _Listed(resource)
-        self._streams = DeviceStreams(resource, on_stream_end)
+        self._listing = Listing.of(resource)
+        self._streams = DeviceStreams(self._listing.message, on_stream_end)
         self._checks = threading.BoundedSemaphore(CHECKS)
         self._listener: _Listener | None = None
         self._retired: list[_Listener] = []
@@ -142,9 +129,18 @@ class DevicePlugin:
 
     def update(self, resource: Resource) -> None:
         """Tell the kubelet a new list of devices."""
-        if resource is not self._resource:
-            self._resource, self._listed = resource, _Listed(resource)
-            self._streams.update(resource)
+        if resource is not self._listing.resource:
+            self._listing = Listing.of(resource, self._listing)
+            self._streams.update(self._listing.message)
+
+    def hold(self, *, held: bool) -> None:
+        """Whether the kubelet is told no new list for now; the newest one follows when it is over."""
+        self._streams.hold(held=held)
+
+    @property
+    def devices(self) -> Mapping[str, bool]:
+        """The ids in the list, and whether each is healthy."""
+        return {device.id: device.healthy for device in self._listing.resource.devices}
 
     def own(self) -> Own:
         """What is at the path of our socket now."""
@@ -195,7 +191,7 @@ class DevicePlugin:
         self._retired, self._listener = [], None
 
     def _handlers(self, listener: _Listener) -> grpc.GenericRpcHandler:
-        def list_and_watch(_: api.Empty, context: grpc.ServicerContext) -> Iterator[api.ListAndWatchResponse]:
+        def list_and_watch(_: api.Empty, context: grpc.ServicerContext) -> Iterator[bytes]:
             return self._list_and_watch(listener, context)
 
         return grpc.method_handlers_generic_handler(
@@ -204,9 +200,7 @@ class DevicePlugin:
                 "GetDevicePluginOptions": grpc.unary_unary_rpc_method_handler(
                     self._options, api.Empty.FromString, api.DevicePluginOptions.SerializeToString
                 ),
-                "ListAndWatch": grpc.unary_stream_rpc_method_handler(
-                    list_and_watch, api.Empty.FromString, api.ListAndWatchResponse.SerializeToString
-                ),
+                "ListAndWatch": grpc.unary_stream_rpc_method_handler(list_and_watch, api.Empty.FromString, bytes),
                 "GetPreferredAllocation": grpc.unary_unary_rpc_method_handler(
                     self._preferred,
                     api.PreferredAllocationRequest.FromString,
@@ -226,18 +220,17 @@ class DevicePlugin:
     def _options(self, _request: api.Empty, _context: grpc.ServicerContext) -> api.DevicePluginOptions:
         return options()
 
-    def _list_and_watch(self, listener: _Listener, context: grpc.ServicerContext) -> Iterator[api.ListAndWatchResponse]:
+    def _list_and_watch(self, listener: _Listener, context: grpc.ServicerContext) -> Iterator[bytes]:
         stream = self._streams.open()
         listener.streams.append(stream)
         if not context.add_callback(lambda: self._streams.end(stream)):
             self._streams.end(stream)
-        for resource in self._streams.follow(stream):
-            yield to_list(resource)
+        yield from self._streams.follow(stream)
 
     def _preferred(
         self, request: api.PreferredAllocationRequest, _context: grpc.ServicerContext
     ) -> api.PreferredAllocationResponse:
-        listed = self._listed
+        listing = self._listing
         return api.PreferredAllocationResponse(
             container_responses=[
                 api.ContainerPreferredAllocationResponse(
@@ -245,9 +238,9 @@ class DevicePlugin:
                         asked.available_deviceIDs,
                         asked.must_include_deviceIDs,
                         asked.allocation_size,
-                        listed.places,
+                        listing.places,
                         self._answers.preference,
-                        listed.order,
+                        listing.order,
                     )
                 )
                 for asked in request.container_requests
@@ -298,27 +291,6 @@ def options() -> api.DevicePluginOptions:
     return api.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True)
 
 
-def to_list(resource: Resource) -> api.ListAndWatchResponse:
-    """The message of a list of devices. A device whose NUMA node is not known has no topology: the kubelet then takes it for near to all."""
-    return api.ListAndWatchResponse(
-        devices=[
-            api.Device(ID=device.id, health="Healthy" if device.healthy else "Unhealthy")
-            if device.place.numa is None
-            else api.Device(
-                ID=device.id,
-                health="Healthy" if device.healthy else "Unhealthy",
-                topology=api.TopologyInfo(nodes=[api.NUMANode(ID=device.place.numa)]),
-            )
-            for device in resource.devices
-        ]
-    )
-
-
-def socket_name(resource: str) -> str:
-    """The file name of a resource's socket. A resource's domain has no underscore, so no two resources share a name."""
-    return f"nri-cdi_{resource.replace('/', '_')}.sock"
-
-
 def grpc_address(path: pathlib.Path) -> str:
     """The address of a unix socket as gRPC takes it: a URI, in which `%`, `#`, `?` and blanks are escaped."""
     return "unix://" + urllib.parse.quote(str(path.absolute()))
@@ -350,22 +322,6 @@ def _try_to_bind(path: pathlib.Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.bind(os.fsencode(path))
     path.unlink()
-
-
-def connect_problem(path: pathlib.Path) -> str | None:
-    """Why nobody accepts a connection to the unix socket at `path` now, or None; a full queue is somebody."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)
-        code = probe.connect_ex(os.fsencode(path))
-    return None if code in {0, errno.EAGAIN, errno.EINPROGRESS} else os.strerror(code)
-
-
-def socket_id(path: pathlib.Path) -> SocketId | None:
-    """What tells the socket file at `path` from one that was there before; None if there is none."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        found = path.lstat()
-        return found.st_dev, found.st_ino, found.st_ctime_ns
-    return None
 
 
 def _stop(listener: _Listener) -> None:

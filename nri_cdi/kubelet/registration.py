@@ -10,8 +10,9 @@ import grpc
 
 from nri_cdi.kubelet import api, standing
 from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
-from nri_cdi.kubelet.plugin import CannotServe, connect_problem, grpc_address, options, socket_id
-from nri_cdi.kubelet.standing import Seen, Standing, Step
+from nri_cdi.kubelet.plugin import CannotServe, grpc_address, options
+from nri_cdi.kubelet.sockets import connect_problem, socket_id
+from nri_cdi.kubelet.standing import Counted, Seen, Standing, Step
 
 if TYPE_CHECKING:
     import pathlib
@@ -31,11 +32,7 @@ _log = logging.getLogger("nri_cdi.kubelet")
 
 
 class Registration(Loop):
-    """Serves a plugin and keeps it registered at `kubelet_socket`, from `start` to `stop`, also in the middle of a Register call.
-
-    `elsewhere` says why the resource is not to be registered, because another plugin offers it; empty if none does. It is asked until the first
-    registration that succeeds: then the resource is ours.
-    """
+    """Serves a plugin and keeps it registered at `kubelet_socket`, from `start` to `stop`, also in the middle of a Register call."""
 
     def __init__(
         self,
@@ -44,10 +41,10 @@ class Registration(Loop):
         wake: threading.Event,
         fatal: Callable[[str], None],
         elsewhere: Callable[[], str] = lambda: "",
+        counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
-        super().__init__(plugin, wake, fatal)
+        super().__init__(plugin, wake, fatal, elsewhere, counted)
         self._kubelet_socket = kubelet_socket
-        self._elsewhere = elsewhere
         self._call: grpc.Future[api.Empty] | None = None
         self._standing = Standing()
         self._ever = False
@@ -66,7 +63,7 @@ class Registration(Loop):
 
     def _turn(self) -> float:
         """Look once and act once; the seconds until the next look."""
-        seen = Seen(socket_id(self._kubelet_socket), self._plugin.own(), self._plugin.streams)
+        seen = Seen(socket_id(self._kubelet_socket), self._plugin.own(), self._plugin.streams, self._seen_counted())
         now = time.monotonic()
         if seen.kubelet is not None and seen.kubelet != self._met:
             self._met, self._since = seen.kubelet, now

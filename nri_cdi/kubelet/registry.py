@@ -14,7 +14,7 @@ from nri_cdi.kubelet import registry_standing as standing
 from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
 from nri_cdi.kubelet.plugin import CannotServe
 from nri_cdi.kubelet.registry_standing import RegistryStanding
-from nri_cdi.kubelet.standing import Step
+from nri_cdi.kubelet.standing import Counted, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class Desk:
 
 
 class RegistryRegistration(Loop):
-    """Serves a plugin on its socket in plugins_registry and keeps it known there. `elsewhere` as in `registration.Registration`."""
+    """Serves a plugin on its socket in plugins_registry and keeps it known there."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class RegistryRegistration(Loop):
         wake: threading.Event,
         fatal: Callable[[str], None],
         elsewhere: Callable[[], str] = lambda: "",
+        counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
-        super().__init__(plugin, wake, fatal)
+        super().__init__(plugin, wake, fatal, elsewhere, counted)
         self._desk = desk
-        self._elsewhere = elsewhere
         self._standing = RegistryStanding()
         self._lock = threading.Lock()
         """The standing changes in two threads: this one, and gRPC's when the kubelet notifies."""
@@ -96,7 +96,7 @@ class RegistryRegistration(Loop):
     def _turn(self) -> float:
         own, streams = self._plugin.own(), self._plugin.streams
         now = time.monotonic()
-        decision = standing.decide(self._standing, own, streams, now)
+        decision = standing.decide(self._standing, own, streams, now, self._seen_counted())
         path = self._plugin.path
         if decision.step is Step.WAIT:
             if decision.why:

@@ -13,11 +13,15 @@ from typing import Final
 from nri_cdi.kubelet.standing import (
     AGAIN,
     BIND_RETRY,
+    DISPLACED,
+    DROPPED,
     LOST_SOCKET,
     NO_DIRECTORY,
     SETTLE,
     STREAM_ENDED,
+    STREAM_PATIENCE,
     TAKEN,
+    Counted,
     Decision,
     Own,
     Step,
@@ -47,7 +51,9 @@ class RegistryStanding:
     not_before: float = 0.0
 
 
-def decide(standing: RegistryStanding, own: Own, streams: Streams, now: float) -> Decision:
+def decide(
+    standing: RegistryStanding, own: Own, streams: Streams, now: float, counted: Counted = Counted.OURS
+) -> Decision:
     """What a plugin that stands so does next: to bind (anew), or to wait."""
     if own is Own.NO_DIRECTORY:
         return Decision(Step.WAIT, NO_DIRECTORY)
@@ -57,6 +63,10 @@ def decide(standing: RegistryStanding, own: Own, streams: Streams, now: float) -
         return _at(standing.bind_after, now, LOST_SOCKET if standing.bound else "")
     if standing.failures:
         return _at(standing.not_before, now, AGAIN)
+    if counted is Counted.THEIRS:
+        return Decision(Step.WAIT, DISPLACED)
+    if streams.open and counted is Counted.NOBODYS:
+        return _at(standing.bound_at + STREAM_PATIENCE, now, DROPPED)
     if streams.open:
         return Decision(Step.WAIT)
     if streams.ended > standing.streams_ended:

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nri_cdi.kubelet.changes import changes, omissions
-from nri_cdi.kubelet.elsewhere import Elsewhere
+from nri_cdi.kubelet.elsewhere import Count, Elsewhere
 from nri_cdi.kubelet.identity import Rules
 from nri_cdi.kubelet.inventory import Inventory, Known, Patience, Resource, Told, remember
 from nri_cdi.kubelet.keeper import Keeper, Meeting, Node, Terms
 from nri_cdi.kubelet.memory import Memory, boot_id
-from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length, socket_name
+from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length
 from nri_cdi.kubelet.preferred import Preference
 from nri_cdi.kubelet.registration import Registration
 from nri_cdi.kubelet.registry import Desk, RegistryRegistration
+from nri_cdi.kubelet.sockets import socket_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -109,10 +110,7 @@ class KubeletHalf:
         """For each resource whether the kubelet took it and follows its list of devices."""
         with self._lock:
             offered = dict(self._offered)
-        return {
-            name: kind in offered and offered[kind].loop.registered and offered[kind].plugin.streams.open > 0
-            for kind, name in self._config.kinds.items()
-        }
+        return {name: kind in offered and offered[kind].loop.in_place for kind, name in self._config.kinds.items()}
 
     def problem(self) -> str | None:
         """Why not all resources with devices are with the kubelet now, each in the words of its newest log line; None if they are."""
@@ -120,7 +118,7 @@ class KubeletHalf:
             return "the CDI spec files of this node have not been read yet"
         with self._lock:
             offered = list(self._offered.values())
-        missing = [one.loop.said for one in offered if not (one.loop.registered and one.plugin.streams.open > 0)]
+        missing = [one.loop.said for one in offered if not one.loop.in_place]
         return f"not registered with the kubelet: {'; '.join(missing)}" if missing else None
 
     def update(self, snapshot: Specs) -> None:
@@ -206,16 +204,18 @@ class KubeletHalf:
         also = (desk.handler,) if config.registry else ()
         plugin = DevicePlugin(resource, config.sockets, answers, wake.set, also)
         memory = self._memories[resource.kind]
+        pod_resources = config.kubelet_dir / "pod-resources" / "kubelet.sock"
         elsewhere = Elsewhere(
-            config.kubelet_dir / "pod-resources" / "kubelet.sock",
+            pod_resources,
             resource.name,
             [one.id for one in memory.recalled],
         )
+        count = Count(pod_resources, resource.name, lambda: plugin.devices)
         loop: Loop
         if config.registry:
-            loop = RegistryRegistration(plugin, desk, wake, self._fatal, elsewhere)
+            loop = RegistryRegistration(plugin, desk, wake, self._fatal, elsewhere, count)
         else:
-            loop = Registration(plugin, config.device_plugins / "kubelet.sock", wake, self._fatal, elsewhere)
+            loop = Registration(plugin, config.device_plugins / "kubelet.sock", wake, self._fatal, elsewhere, count)
         loop.on_registered = self._keeper.wake
         with self._lock:
             if self._stopped:

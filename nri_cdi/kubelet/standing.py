@@ -1,7 +1,8 @@
 """How a plugin stands with the kubelet, and what it does next: a pure state table; `registration` is its rim.
 
 The kubelet forgets a plugin when it restarts (kubelet.sock is made anew, all sockets of the directory are deleted first), and when a
-ListAndWatch stream of the resource ends, even that of another instance. It says neither; both are seen here. It must hear from us
+ListAndWatch stream of the resource ends, even that of another instance; another plugin that registers the resource takes our place. It says none
+of this; all is seen here. It must hear from us
 within 0.8 s of its start, or pods with devices that are not running at that moment fail for good: hence the short times.
 """
 
@@ -16,7 +17,7 @@ SETTLE: Final = 0.05
 ends; a registration made between the two would be what it closes."""
 
 STREAM_PATIENCE: Final = 5.0
-"""Seconds after a registration in which ListAndWatch should have been called; it comes within milliseconds."""
+"""Seconds after a registration in which ListAndWatch should have been called and our devices counted; it takes milliseconds."""
 
 QUICK: Final = 5.0
 """Registrations closer to each other than these seconds are counted as a quarrel over the resource."""
@@ -31,6 +32,11 @@ RETRY_MAX: Final = 10.0
 BIND_RETRY: Final = 0.2
 """Seconds between attempts to bind our socket. They are cheap and disturb nobody, so they do not slow down: the next kubelet may come at any time."""
 
+DISPLACED = (
+    "another device plugin registered this resource after us, and the kubelet counts its devices instead of ours: "
+    "standing by until it ends; remove that plugin, or give ours another name: --resource KIND=RESOURCE"
+)
+DROPPED = "it counted none of our devices"
 ABSENT = "{socket} is not there: waiting for the kubelet"
 NO_DIRECTORY = "{directory} does not exist: waiting for the kubelet to make it (is --kubelet-dir right?)"
 TAKEN = "another instance serves this resource now at {path}: standing by until it ends"
@@ -56,6 +62,17 @@ class Own(enum.Enum):
     NO_DIRECTORY = enum.auto()
 
 
+class Counted(enum.Enum):
+    """Whose devices of the resource the kubelet counts while it follows our list."""
+
+    OURS = enum.auto()
+    """Or it is not known."""
+    THEIRS = enum.auto()
+    """Only such as we do not have: another plugin registered after us, and the kubelet does not tell."""
+    NOBODYS = enum.auto()
+    """None, though some of ours are healthy: that other plugin has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Streams:
     """The ListAndWatch streams of a plugin: how many are open, how many have ended so far, and when the last one did (seconds)."""
@@ -72,6 +89,7 @@ class Seen:
     kubelet: SocketId | None
     own: Own
     streams: Streams
+    counted: Counted = Counted.OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +144,19 @@ def decide(standing: Standing, seen: Seen, now: float) -> Decision:
         return Decision(Step.REGISTER, NEW_KUBELET if standing.tried else NEW_SOCKET)
     if not standing.registered:
         return _at(standing.not_before, now, Step.REGISTER, AGAIN)
+    return _registered(standing, seen, now)
+
+
+def _registered(standing: Standing, seen: Seen, now: float) -> Decision:
+    """What a plugin does next that the kubelet took."""
+    if seen.counted is Counted.THEIRS:
+        return Decision(Step.WAIT, DISPLACED)
     if seen.streams.ended > standing.streams_ended:
         return _at(max(standing.not_before, seen.streams.last_end + SETTLE), now, Step.REGISTER, STREAM_ENDED)
     if not seen.streams.open:
         return _at(standing.registered_at + STREAM_PATIENCE, now, Step.REGISTER, NO_STREAM)
+    if seen.counted is Counted.NOBODYS:
+        return _at(standing.registered_at + STREAM_PATIENCE, now, Step.REGISTER, DROPPED)
     return Decision(Step.WAIT)
 
 

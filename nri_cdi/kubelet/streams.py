@@ -11,28 +11,22 @@ from nri_cdi.kubelet.standing import Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nri_cdi.kubelet.inventory import Resource
-
 
 class DeviceStreams:
-    """The list of devices, swapped in whole, and the streams that follow it. Safe to use from any thread.
+    """The list of devices, an encoded message that is swapped in whole, and the streams that follow it. Safe to use from any thread.
 
     A stream is a number: `open` gives it, `follow` yields its lists, `end` ends it. `on_end` is called after each end.
     """
 
-    def __init__(self, resource: Resource, on_end: Callable[[], None]) -> None:
+    def __init__(self, message: bytes, on_end: Callable[[], None]) -> None:
         self._changed = threading.Condition()
-        self._resource = resource
+        self._message = message
         self._open: set[int] = set()
         self._opened = 0
         self._last_end = 0.0
         self._closed = False
+        self._held = False
         self._on_end = on_end
-
-    @property
-    def resource(self) -> Resource:
-        """The newest list."""
-        return self._resource
 
     @property
     def counts(self) -> Streams:
@@ -40,11 +34,18 @@ class DeviceStreams:
         with self._changed:
             return Streams(len(self._open), self._opened - len(self._open), self._last_end)
 
-    def update(self, resource: Resource) -> None:
+    def update(self, message: bytes) -> None:
         """Give a new list to every stream, if it is another one."""
         with self._changed:
-            if resource != self._resource:
-                self._resource = resource
+            if message != self._message:
+                self._message = message
+                self._changed.notify_all()
+
+    def hold(self, *, held: bool) -> None:
+        """Whether streams that have a list get no newer one for now."""
+        with self._changed:
+            if held != self._held:
+                self._held = held
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -60,19 +61,19 @@ class DeviceStreams:
             self._open.add(self._opened)
             return self._opened
 
-    def follow(self, stream: int) -> Iterator[Resource]:
+    def follow(self, stream: int) -> Iterator[bytes]:
         """The list as it is, then each new one, until the stream ends. Lists that are replaced before they are taken are left out."""
-        sent: Resource | None = None
+        sent: bytes | None = None
 
         def due() -> bool:
-            return self._over(stream) or self._resource is not sent
+            return self._over(stream) or (self._message is not sent and not (self._held and sent is not None))
 
         while True:
             with self._changed:
                 self._changed.wait_for(due)
                 if self._over(stream):
                     return
-                sent = self._resource
+                sent = self._message
             yield sent
 
     def is_open(self, stream: int) -> bool:

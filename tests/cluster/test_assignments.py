@@ -231,6 +231,27 @@ def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(equipped: 
     assert {place: equipped.look(*place) for place in places} == before
 
 
+def test_after_a_reboot_device_nodes_that_appear_late_cost_no_pod(equipped: Equipped, cluster: Cluster) -> None:
+    """A driver is slower than the kubelet: containers are held until the nodes are there."""
+    cluster.create(asking("one", mock.KIND, 3), asking("two", mock.KIND, 2))
+    cluster.wait_running("one", "two")
+    before = {name: equipped.look(name) for name in ("one", "two")}
+    cluster.reboot()
+    nodes = cluster.path("/dev/mock")
+    for node in nodes.iterdir():
+        node.unlink()
+    equipped.agents = {half: equipped.launch(half) for half in HALVES}
+    cluster.node.start()
+    cluster.kubelet.start()
+    cluster.kubelet.wait()
+    for name in before:
+        assert "is not there" in cluster.wait_reason(name, "CreateContainerConfigError")
+        assert cluster.status(name).phase != "Failed"
+    equipped.furnish()
+    cluster.wait_running(*before, timeout=30)
+    assert {name: equipped.look(name) for name in before} == before
+
+
 def test_after_a_reboot_a_plugin_that_comes_late_finds_its_pods_rejected_and_serves_new_ones(
     equipped: Equipped, cluster: Cluster
 ) -> None:

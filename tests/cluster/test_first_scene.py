@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import mock
-from lab.config import native_cdi_always
+from lab.config import NRI_SOCKET, native_cdi_always
 from lab.equipped import HALVES
 from lab.kube_pods import asking
+
+from nri_cdi.cli import main
 
 if TYPE_CHECKING:
     from lab.cluster import Cluster
@@ -27,9 +29,20 @@ def test_the_runtimes_own_cdi_is_off(cluster: Cluster) -> None:
         assert config["enableCDI"] is False
 
 
+def joined(equipped: Equipped, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, list[str]]]:
+    """By pod the state and the devices of its allocation, as `nri-cdi status` joins them; it must find all well."""
+    capsys.readouterr()
+    run_dir, kubelet_dir = (str(equipped.cluster.path(path)) for path in ("/run/nri-cdi", "/var/lib/kubelet"))
+    where = ("--run-dir", run_dir, "--kubelet-dir", kubelet_dir, "--nri-socket", NRI_SOCKET)
+    assert main(["status", "-o", "json", *where, "--annotation-prefix", equipped.prefix]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["resources"] == [{"resource": mock.KIND, "problem": None}]
+    return {row["pod"]: (row["state"], row["devices"]) for row in shown["allocations"]}
+
+
 @pytest.mark.parametrize("arrangement", [("run",), HALVES], ids=["one process", "two processes"])
 def test_pods_of_4_3_and_2_get_their_devices_in_turn(
-    equipped: Equipped, cluster: Cluster, arrangement: tuple[str, ...]
+    equipped: Equipped, cluster: Cluster, arrangement: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     if arrangement != HALVES:
         equipped.stop()
@@ -47,6 +60,9 @@ def test_pods_of_4_3_and_2_get_their_devices_in_turn(
     assert (four.problems, three.problems) == ([], [])
     assert (len(four.allocated), len(three.allocated)) == (4, 3)
     assert not set(four.allocated) & set(three.allocated)
+    states = joined(equipped, capsys)
+    assert states["default/four"] == ("injected", sorted(four.allocated))
+    assert states["default/three"] == ("injected", sorted(three.allocated))
 
     cluster.delete("three")
     cluster.wait_running("two", timeout=20)

@@ -11,13 +11,18 @@ import pytest
 
 from nri_cdi.host.numa import Sysfs
 from nri_cdi.host.root import HostRoot
+from nri_cdi.kubelet import api as plugin_api
 from nri_cdi.kubelet import elsewhere as elsewheres
 from nri_cdi.kubelet import podresources_api as api
+from nri_cdi.kubelet import standing
 from nri_cdi.kubelet.candidates import Candidate
-from nri_cdi.kubelet.elsewhere import Elsewhere, offered
+from nri_cdi.kubelet.elsewhere import Count, Elsewhere, offered
+from nri_cdi.kubelet.inventory import Device, Resource
 from nri_cdi.kubelet.keeper import Node
 from nri_cdi.kubelet.memory import Memory, boot_id
+from nri_cdi.kubelet.plugin import Answers, DevicePlugin
 from nri_cdi.kubelet.service import Config, KubeletHalf
+from nri_cdi.kubelet.standing import Counted
 from nri_cdi.testing.kubelet import FakeKubelet
 from nri_cdi.testing.plugin_client import address
 from nri_cdi.testing.snapshots import snapshot, spec_file
@@ -34,11 +39,12 @@ SOCKET_PARTS = ("pod-resources", "kubelet.sock")
 
 
 class PodResources:
-    """The kubelet's pod resources service: what the node offers is set in `devices`."""
+    """The kubelet's pod resources service: what the node offers is set in `devices`, or is what `kubelet` has."""
 
     def __init__(self, path: pathlib.Path) -> None:
         path.parent.mkdir(exist_ok=True)
         self.devices: dict[str, list[str]] = {}
+        self.kubelet: FakeKubelet | None = None
         self._server = grpc.server(ThreadPoolExecutor(2))
         handler = grpc.unary_unary_rpc_method_handler(
             self._allocatable,
@@ -56,6 +62,11 @@ class PodResources:
     def _allocatable(
         self, _request: api.AllocatableResourcesRequest, _context: grpc.ServicerContext
     ) -> api.AllocatableResourcesResponse:
+        if self.kubelet is not None:
+            self.devices = {
+                resource: [device for device, healthy in self.kubelet.devices(resource).items() if healthy]
+                for resource in self.kubelet.resources
+            }
         return api.AllocatableResourcesResponse(
             devices=[
                 api.ContainerDevices(resource_name=resource, device_ids=[device])
@@ -145,6 +156,107 @@ def test_another_plugins_resource_is_not_registered_until_that_plugin_has_gone(
         assert kubelet.registrations == ()
         pod_resources.devices = {}
         kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
+
+
+OURS, THEIRS, NOBODYS = Counted.OURS, Counted.THEIRS, Counted.NOBODYS
+
+
+@pytest.mark.parametrize(
+    ("healthy", "steps"),
+    [
+        pytest.param(True, [(["x"], OURS), (["x"], THEIRS), (["x"], THEIRS)], id="another plugin, seen twice"),
+        pytest.param(True, [(["x"], OURS), (["d0"], OURS), (["x"], OURS)], id="only in passing"),
+        pytest.param(True, [(["x", "d0"], OURS), (["x", "d0"], OURS)], id="devices of an instance of ours"),
+        pytest.param(True, [([], OURS), ([], NOBODYS), (["d0"], NOBODYS), (["d0"], OURS)], id="none, and ours again"),
+        pytest.param(False, [([], OURS), ([], OURS)], id="none, and ours are not healthy"),
+        pytest.param(True, [(["x"], OURS), (["x"], THEIRS), (None, THEIRS), (None, OURS)], id="a kubelet that ends"),
+    ],
+)
+def test_whose_devices_the_kubelet_counts_is_believed_when_it_is_seen_twice(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    *,
+    healthy: bool,
+    steps: list[tuple[list[str] | None, Counted]],
+) -> None:
+    monkeypatch.setattr(elsewheres, "ASK", 0.0)
+    monkeypatch.setattr(elsewheres, "ASK_AGAIN", 0.0)
+    count = Count(tmp_path / "x", GPU, lambda: {"d0": healthy})
+    for found, counted in steps:
+        said = None if found is None else frozenset(found)
+        monkeypatch.setattr(elsewheres, "offered", lambda _path, _resource, said=said: said)
+        assert count() is counted
+
+
+def test_while_all_is_well_the_kubelet_is_not_asked_all_the_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    asked: list[str] = []
+
+    def offers(_path: pathlib.Path, resource: str) -> frozenset[str]:
+        asked.append(resource)
+        return frozenset({"d0"})
+
+    monkeypatch.setattr(elsewheres, "offered", offers)
+    count = Count(tmp_path / "x", GPU, lambda: {"d0": True})
+    assert [count() for _ in range(5)] == [OURS] * 5
+    assert asked == [GPU]
+
+
+def test_another_plugin_that_registers_after_us_is_said_and_let_be_and_followed_when_it_ends(
+    half: Callable[[], KubeletHalf],
+    pod_resources: PodResources,
+    device_plugins: pathlib.Path,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ASK", "ASK_AGAIN"):
+        monkeypatch.setattr(elsewheres, name, 0.05)
+    monkeypatch.setattr(standing, "STREAM_PATIENCE", 2.0)  # well over what it takes to see twice how things are
+    directory = device_plugins / "other"
+    directory.mkdir()
+    theirs = Resource(GPU, "other.com/gpu", tuple(Device(f"x{n}", f"other.com/gpu=x{n}") for n in range(3)))
+    other = DevicePlugin(theirs, directory, Answers("y/", guard=False, ready=lambda _: None), lambda: None)
+    with FakeKubelet(device_plugins) as kubelet:
+        pod_resources.kubelet = kubelet
+        ours = half()
+        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
+        other.bind()
+        assert not other_register(device_plugins, f"{directory.name}/{other.path.name}")
+        log.wait_for("another device plugin registered this resource after us")
+        assert ours.registered == {GPU: False}
+        assert f"{GPU}: another device plugin registered this resource after us" in str(ours.problem())
+        ours.update(snapshot(spec_file(GPU, ["d0", "d1", "d2", "d3"])))
+        log.wait_for(f"{GPU}: 4 devices, 4 healthy")
+        assert kubelet.devices(GPU) == {"x0": True, "x1": True, "x2": True}
+        registered = len(kubelet.registrations)
+
+        other.close()
+        log.wait_for("registered with the kubelet (it counted none of our devices)")
+        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 4, SOON)
+        assert len(kubelet.registrations) == registered + 1
+        assert list(kubelet.allocate(GPU, 4).response.annotations.values()) == [
+            ",".join(f"{GPU}=d{number}" for number in range(4))
+        ]
+        ours.update(snapshot(spec_file(GPU, ["d0", "d1"])))
+        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
+        assert ours.registered == {GPU: True}
+
+
+def other_register(directory: pathlib.Path, endpoint: str) -> str:
+    """Register a plugin of the resource as any other program would; what is wrong."""
+    request = plugin_api.RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=GPU)
+    with grpc.insecure_channel(address(directory / "kubelet.sock")) as channel:
+        register = channel.unary_unary(
+            "/v1beta1.Registration/Register",
+            plugin_api.RegisterRequest.SerializeToString,
+            plugin_api.Empty.FromString,
+        )
+        try:
+            register(request, timeout=SOON)
+        except grpc.RpcError as error:
+            return str(error)
+    return ""
 
 
 def test_what_an_instance_of_ours_offers_is_ours(

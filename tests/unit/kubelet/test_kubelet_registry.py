@@ -22,7 +22,17 @@ from nri_cdi.kubelet.registry_standing import (
     notified,
 )
 from nri_cdi.kubelet.service import Config, KubeletHalf
-from nri_cdi.kubelet.standing import BIND_RETRY, RETRY_FIRST, RETRY_MAX, SETTLE, Own, Step, Streams
+from nri_cdi.kubelet.standing import (
+    BIND_RETRY,
+    RETRY_FIRST,
+    RETRY_MAX,
+    SETTLE,
+    STREAM_PATIENCE,
+    Counted,
+    Own,
+    Step,
+    Streams,
+)
 from nri_cdi.testing.kubelet import FakeKubelet
 from nri_cdi.testing.snapshots import snapshot, spec_file
 
@@ -73,6 +83,13 @@ def test_what_a_plugin_in_plugins_registry_does_next(
 ) -> None:
     decision = decide(standing, own, streams, now)
     assert (decision.step, decision.until) == (step, until)
+
+
+def test_another_plugin_that_registered_later_is_let_be_and_followed_when_it_has_ended() -> None:
+    streams = Streams(open=1)
+    assert decide(WELL, Own.OURS, streams, 999, Counted.THEIRS).step is Step.WAIT
+    assert decide(WELL, Own.OURS, streams, 101, Counted.NOBODYS).until == 100 + STREAM_PATIENCE
+    assert decide(WELL, Own.OURS, streams, 999, Counted.NOBODYS).step is Step.BIND
 
 
 def test_refusals_in_a_row_are_tried_again_ever_more_slowly_and_one_success_ends_that() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nri_cdi.kubelet import standing
 from nri_cdi.kubelet.loop import POLL
-from nri_cdi.kubelet.standing import Own, Seen, Standing, Step, Streams, decide
+from nri_cdi.kubelet.standing import Counted, Own, Seen, Standing, Step, Streams, decide
 
 OLD, NEW = (1, 1, 1), (1, 2, 2)
 FRESH = Standing()
@@ -40,6 +40,12 @@ WELL = Seen(OLD, Own.OURS, Streams(open=1))
         (REGISTERED, Seen(OLD, Own.OURS, Streams(0, 1, 200.0)), 200.1, Step.REGISTER),
         (REGISTERED, Seen(OLD, Own.OURS, Streams(1, 1, 200.0)), 200.1, Step.REGISTER),  # of two, one
         (replace(REGISTERED, streams_ended=1), Seen(OLD, Own.OURS, Streams(1, 1, 200.0)), 200.1, Step.WAIT),
+        # Another plugin that registered after us is let be, and followed when it has ended; not faster than the kubelet can count.
+        (REGISTERED, replace(WELL, counted=Counted.THEIRS), 1e9, Step.WAIT),
+        (REGISTERED, Seen(OLD, Own.OURS, Streams(1, 1, 200.0), Counted.THEIRS), 1e9, Step.WAIT),
+        (REGISTERED, Seen(NEW, Own.OURS, Streams(0, 1, 200.0), Counted.THEIRS), 200.0, Step.REGISTER),
+        (REGISTERED, replace(WELL, counted=Counted.NOBODYS), 104.9, Step.WAIT),
+        (REGISTERED, replace(WELL, counted=Counted.NOBODYS), 105.1, Step.REGISTER),
         # ListAndWatch that never came.
         (REGISTERED, Seen(OLD, Own.OURS, Streams()), 104.9, Step.WAIT),
         (REGISTERED, Seen(OLD, Own.OURS, Streams()), 105.1, Step.REGISTER),
@@ -76,6 +82,7 @@ def test_waiting_for_a_moment_names_that_moment() -> None:
         (Seen(None, Own.OURS, Streams()), "kubelet.sock is not there"),
         (Seen(OLD, Own.NO_DIRECTORY, Streams()), "--kubelet-dir"),
         (Seen(OLD, Own.TAKEN, Streams()), "another instance"),
+        (replace(WELL, counted=Counted.THEIRS), "remove that plugin"),
         (WELL, ""),
     ],
 )

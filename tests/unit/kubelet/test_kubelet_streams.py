@@ -3,12 +3,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from nri_cdi.kubelet.inventory import Device, Resource
 from nri_cdi.kubelet.streams import DeviceStreams
 
-EMPTY = Resource("v.com/x", "v.com/x")
-ONE = Resource("v.com/x", "v.com/x", (Device("0", "v.com/x=0"),))
-TWO = Resource("v.com/x", "v.com/x", (Device("0", "v.com/x=0", healthy=False, reason="gone"),))
+EMPTY, ONE, TWO = b"", b"one device", b"another"
 
 
 def nothing() -> None:
@@ -44,9 +41,23 @@ def test_the_same_list_again_is_not_sent_again() -> None:
     streams = DeviceStreams(ONE, nothing)
     lists = streams.follow(streams.open())
     assert next(lists) == ONE
-    streams.update(Resource(ONE.name, ONE.kind, tuple(ONE.devices)))
+    streams.update(bytes(bytearray(ONE)))
     streams.update(TWO)
     assert next(lists) == TWO
+
+
+def test_while_held_a_stream_gets_nothing_new_and_a_new_one_the_list_as_it_is() -> None:
+    streams = DeviceStreams(ONE, nothing)
+    old = streams.follow(streams.open())
+    assert next(old) == ONE
+    streams.hold(held=True)
+    streams.update(TWO)
+    assert next(streams.follow(streams.open())) == TWO
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(next, old)
+        assert not waiting.done()
+        streams.hold(held=False)
+        assert waiting.result(5) == TWO
 
 
 def test_closing_ends_every_stream_and_those_that_come_later() -> None:

@@ -15,7 +15,7 @@ import pytest
 from nri_cdi.cdi import ContainerEdits, DeviceNode
 from nri_cdi.host.numa import Place, Sysfs
 from nri_cdi.host.root import HostRoot
-from nri_cdi.kubelet import api
+from nri_cdi.kubelet import api, keeper
 from nri_cdi.kubelet.identity import Rules
 from nri_cdi.kubelet.inventory import Patience
 from nri_cdi.kubelet.keeper import RESCAN, Node
@@ -285,3 +285,18 @@ def test_allocate_and_the_preference_read_no_file(
     assert (read, len(_opened)) == ([], 1)
     assert len(answer.container_responses) == 1
     assert list(preferred.container_responses[0].deviceIDs) == ["d0"]
+
+
+def test_of_many_nodes_that_nobody_watches_each_is_looked_at_in_its_turn(
+    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "RESCAN", 0.2)
+    monkeypatch.setattr(keeper, "PART", 2)
+    monkeypatch.setattr(keeper.Keeper, "_watch_nodes", lambda _self, _paths: None)
+    host.make(*(f"d{number}" for number in range(7)))
+    make(gpus(7))
+    has(kubelet, 7)
+    host.remove("d0", "d3", "d6")
+    has(kubelet, 4)
+    host.make("d6")
+    kubelet.wait_for(lambda: kubelet.devices(GPU)["d6"], SOON)
