@@ -2,8 +2,8 @@
 
     python benchmarks/layers.py [--json] [--requests N] [--runtime SERIES]
 
-Two agents at once, each with a runtime of its own (hack/lab/driver.py: the least there is), are asked in turns, so that what the machine does
-besides hits both. On: own deadline with its watchdog, start gate, strict link, guards in the request. Off: `--deadline 30 --start-gate
+Four agents at once, each with a runtime of its own (hack/lab/driver.py: the least there is), are asked in turns, so that what the machine does
+besides hits all. Two are on and two off, started in the order on, off, off, on: where a process comes to lie makes up to a third of an empty answer. On: own deadline with its watchdog, start gate, strict link, guards in the request. Off: `--deadline 30 --start-gate
 off`, no guards. The requests are those of benchmarks/answer.py. An answer's time is from the first byte sent to the last one received.
 
 The second slot is asked with what the runtime shows it: the container as the first one has adjusted it. Its time is measured as an answer, and in this process
@@ -44,7 +44,7 @@ from nri_cdi.kubelet.allocate import allocate  # noqa: E402
 from nri_cdi.nri import Event, Runtime, Version, api  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PREFIX: Final = "cdi.k8s.io/"
 OFF: Final = ("--deadline", "30", "--start-gate", "off")
@@ -92,19 +92,21 @@ def summary(times: Sequence[float]) -> dict[str, float]:
     }
 
 
-def paired(calls: Sequence[tuple[Driver, str, bytes]], count: int) -> list[dict[str, float]]:
-    """The answers' times of several calls, made in turns `count` times, whose order changes."""
-    times: list[list[float]] = [[] for _ in calls]
+def paired(calls: Mapping[str, tuple[Sequence[Driver], str, bytes]], count: int) -> dict[str, dict[str, float]]:
+    """The answers' times by what is called, each of its drivers called in turns `count` times; the order changes."""
+    turns = [
+        (name, driver, method, payload) for name, (drivers, method, payload) in calls.items() for driver in drivers
+    ]
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(count + WARM_UP):
-        for at in range(len(calls)):
-            which = (at + number) % len(calls)
-            driver, method, payload = calls[which]
+        for at in range(len(turns)):
+            name, driver, method, payload = turns[(at + number) % len(turns)]
             answer, seconds = driver.timed(method, payload)
             if answer.payload is None:
                 raise LabError(f"refused: {answer.status.message}")
             if number >= WARM_UP:
-                times[which].append(seconds)
-    return [summary(one) for one in times]
+                times[name].append(seconds)
+    return {name: summary(one) for name, one in times.items()}
 
 
 def handler(place: Place, asked: api.CreateContainerRequest, count: int) -> dict[str, float]:
@@ -130,42 +132,53 @@ def measure(root: Path, count: int) -> dict[str, Any]:
     guarded, bare = request(guard=True), request(guard=False)
     keyless = container_request({}).SerializeToString()
     with ExitStack() as stack:
-        drivers = []
-        places = [Place(root / name) for name in ("on", "off")]
-        for place, flags in zip(places, (ON, OFF), strict=True):
+        drivers: dict[str, list[Driver]] = {"on": [], "off": []}
+        places = []
+        for number, name in enumerate(("on", "off", "off", "on")):
+            place = Place(root / f"{number}-{name}")
             driver = stack.enter_context(Driver(place.socket))
-            stack.enter_context(place.agent("nri", *flags))
+            stack.enter_context(place.agent("nri", *(ON if name == "on" else OFF)))
             driver.accept()
-            drivers.append(driver)
-        on, off = drivers
-        first = on.call("CreateContainer", guarded.SerializeToString())
+            places.append(place)
+            drivers[name].append(driver)
+        on, off = drivers["on"], drivers["off"]
+        first = on[0].call("CreateContainer", guarded.SerializeToString())
         if first.payload is None:
             raise LabError(f"refused: {first.status.message}")
         second = adjusted(guarded, api.CreateContainerResponse.FromString(first.payload).adjust)
-        again = on.call("CreateContainer", second.SerializeToString())
+        again = on[0].call("CreateContainer", second.SerializeToString())
         if again.payload != b"":
             raise LabError("the second slot does not find everything done")
         ours = paired(
-            [(on, "CreateContainer", guarded.SerializeToString()), (off, "CreateContainer", bare.SerializeToString())],
-            count,
+            {
+                "on": (on, "CreateContainer", guarded.SerializeToString()),
+                "off": (off, "CreateContainer", bare.SerializeToString()),
+            },
+            count // 2,
         )
-        others = paired([(on, "CreateContainer", keyless), (off, "CreateContainer", keyless)], count)
-        slots = paired([(on, "CreateContainer", second.SerializeToString()), (off, "CreateContainer", keyless)], count)
+        others = paired({"on": (on, "CreateContainer", keyless), "off": (off, "CreateContainer", keyless)}, count // 2)
+        slots = paired(
+            {
+                "answer": (on, "CreateContainer", second.SerializeToString()),
+                "beside_an_empty_answer": (off, "CreateContainer", keyless),
+            },
+            count // 2,
+        )
         validate = api.ValidateContainerAdjustmentRequest(
             pod=guarded.pod,
             container=container_request({}).container,
             plugins=[api.PluginInstance(name="nri-cdi", index="10")],
         ).SerializeToString()
-        strict = paired([(on, "ValidateContainerAdjustment", validate)], count)
+        strict = paired({"strict": (on, "ValidateContainerAdjustment", validate)}, count // 2)
         alone = {
             "first": handler(places[0], guarded, count),
             "second": handler(places[0], second, count),
         }
     return {
-        "ours_us": {"on": ours[0], "off": ours[1]},
-        "not_ours_us": {"on": others[0], "off": others[1]},
-        "strict_link_not_ours_us": strict[0],
-        "second_slot_us": {"answer": slots[0], "beside_an_empty_answer": slots[1], "handler": alone["second"]},
+        "ours_us": ours,
+        "not_ours_us": others,
+        "strict_link_not_ours_us": strict["strict"],
+        "second_slot_us": {**slots, "handler": alone["second"]},
         "first_slot_handler_us": alone["first"],
         "requests": count,
         "targets": TARGETS,
