@@ -19,9 +19,9 @@ CHECKOUT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))  # the demo runs from a checkout that nobody has installed
 
 # below the line that makes them importable
-from kind.cluster import KindCluster, complain  # noqa: E402
-from kind.release import IMAGE, Release  # noqa: E402
-from kind.sight import Sight, braces, look, right  # noqa: E402
+from deployed.kind import KindCluster, complain  # noqa: E402
+from deployed.release import IMAGE, Release  # noqa: E402
+from deployed.sight import Sight, braces, look, right  # noqa: E402
 from lab import mock  # noqa: E402
 from lab.kube_pods import asking  # noqa: E402
 from lab.trouble import LabError, wait_until  # noqa: E402

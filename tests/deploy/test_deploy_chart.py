@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from kind.matrix import GPU, MATRIX
+from deployed.matrix import GPU, MATRIX
 
 from nri_cdi.cli import build
 from nri_cdi.cli.serve import settings_of

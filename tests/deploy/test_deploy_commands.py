@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
@@ -17,8 +16,11 @@ from nri_cdi.cli.containerd_config import RELEASES, config
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.allocate import allocate_names
 from nri_cdi.kubelet.carried import Carried, UnreadableCheckpoint, carried
+from nri_cdi.testing.checkpoint import checkpoint
+from nri_cdi.testing.checkpoint import entry as row
 
 PREFIX = "cdi.k8s.io/"
+KIND = "device.example.com/gpu"
 CACHE = Path(os.environ.get("NRI_CDI_CACHE", "~/.cache/nri-cdi")).expanduser()
 NRI = "io.containerd.nri.v1.nri"
 
@@ -62,27 +64,13 @@ def entry(pod: str, container: str, names: list[str], *, guard: bool, prefix: st
         answer.annotations.update(allocation.annotations)
         for mount in allocation.mounts:
             answer.mounts.add(container_path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only)
-    return row(pod, container, answer, [name.partition("=")[2] for name in names])
-
-
-def row(pod: str, container: str, answer: api.ContainerAllocateResponse, devices: list[str]) -> dict[str, Any]:
-    return {
-        "PodUID": pod,
-        "ContainerName": container,
-        "ResourceName": "device.example.com/gpu",
-        "DeviceIDs": {"-1": devices[:1], "0": devices[1:]},
-        "AllocResp": base64.b64encode(answer.SerializeToString()).decode(),
-    }
-
-
-def checkpoint(*entries: dict[str, Any]) -> str:
-    return json.dumps({"Data": {"PodDeviceEntries": list(entries) or None, "RegisteredDevices": {}}, "Checksum": 1})
+    return row(pod, container, KIND, [name.partition("=")[2] for name in names], answer)
 
 
 def foreign() -> dict[str, Any]:
     answer = api.ContainerAllocateResponse()
     answer.annotations["cdi.k8s.io/other-plugin_gpu"] = "vendor.com/gpu=0"
-    return row("pod-x", "c", answer, ["0"])
+    return row("pod-x", "c", KIND, ["0"], answer)
 
 
 def test_only_answers_of_ours_are_carried_and_a_guard_is_told_from_none() -> None:
@@ -92,8 +80,8 @@ def test_only_answers_of_ours_are_carried_and_a_guard_is_told_from_none() -> Non
         entry("pod-a", "c", ["device.example.com/gpu=device_0"], guard=False),
     )
     assert carried(text, PREFIX) == [
-        Carried("pod-a", "c", "device.example.com/gpu", ("device_0",), guarded=False),
-        Carried("pod-b", "c", "device.example.com/gpu", ("device_1", "device_3"), guarded=True),
+        Carried("pod-a", "c", "device.example.com/gpu", ("device_0",), guarded=False, allocation="0" * 32),
+        Carried("pod-b", "c", "device.example.com/gpu", ("device_1", "device_3"), guarded=True, allocation="0" * 32),
     ]
 
 
@@ -159,3 +147,9 @@ def test_a_checkpoint_that_cannot_be_used_is_said_with_status_3(
     where = str(tmp_path) if text is None else kubelet_dir(tmp_path, text)
     assert main(["uninstall-check", "--kubelet-dir", where]) == 3
     assert reason in capsys.readouterr().err
+
+
+def test_an_allocation_of_another_release_is_carried_though_its_id_cannot_be_read() -> None:
+    answer = api.ContainerAllocateResponse()
+    answer.annotations[f"{PREFIX}nri-cdi.v2_what-ever"] = "device.example.com/gpu=0"
+    assert [one.allocation for one in carried(checkpoint(row("pod-x", "c", KIND, ["0"], answer)), PREFIX)] == [""]

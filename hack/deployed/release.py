@@ -1,4 +1,4 @@
-"""nri-cdi in a kind cluster, installed from the chart with a locally built image."""
+"""nri-cdi in a cluster, installed from the chart."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from lab import mock
 from lab.trouble import LabError, wait_until
 
-from kind.cluster import CHECKOUT, run, tool
+from deployed.command import CHECKOUT, run, tool
 
 if TYPE_CHECKING:
-    from kind.cluster import KindCluster
+    from deployed.reached import Reached
 
-CHART: Final = "deploy/helm/nri-cdi"
+CHART: Final = CHECKOUT / "deploy/helm/nri-cdi"
 IMAGE: Final = os.environ.get("IMAGE", "nri-cdi:dev")
 LABELS: Final = "app.kubernetes.io/name=nri-cdi"
 
@@ -22,10 +22,10 @@ LABELS: Final = "app.kubernetes.io/name=nri-cdi"
 class Release:
     """A release of the chart in a namespace of its own, of the same name."""
 
-    def __init__(self, cluster: KindCluster, name: str = "nri-cdi") -> None:
+    def __init__(self, cluster: Reached, name: str = "nri-cdi") -> None:
         self.cluster, self.name = cluster, name
         self._helm = tool("helm")
-        self._where = ("--namespace", name, "--kubeconfig", str(cluster.kubeconfig))
+        self._where = ("--namespace", name, "--kubeconfig", cluster.kubeconfig)
 
     def __repr__(self) -> str:
         return f"<Release {self.name} in {self.cluster}>"
@@ -34,16 +34,16 @@ class Release:
         """Install, or upgrade, with more arguments for helm; returns when all pods are ready, unless not `ready`."""
         repository, _, tag = IMAGE.rpartition(":")
         values = [
-            f"--set=image.repository={repository},image.tag={tag},image.pullPolicy=Never",
+            f"--set=image.repository={repository},image.tag={tag},image.pullPolicy={self.cluster.pull}",
             f"--set-json=advertise={json.dumps([advertise] if advertise else [])}",
         ]
         wait = ["--wait", "--timeout=120s"] if ready else []
-        self.helm("upgrade", "--install", "--create-namespace", self.name, CHART, *values, *wait, *more)
+        self.helm("upgrade", "--install", "--create-namespace", self.name, str(CHART), *values, *wait, *more)
 
     def helm(self, *arguments: str) -> str:
         """What helm prints. Raises LabError when it fails, with the pods' state."""
         try:
-            return run(self._helm, *arguments, *self._where)
+            return run(*self.cluster.enter, self._helm, *arguments, *self._where)
         except LabError as error:
             state = self.kubectl("get", "pods", "-o", "wide", ok=False)
             logs = self.kubectl("logs", "--all-containers", "--prefix", f"--selector={LABELS}", "--tail=20", ok=False)
@@ -65,4 +65,4 @@ class Release:
 
     def rendered(self, *arguments: str) -> str:
         """The chart, rendered for this cluster's version."""
-        return run(self._helm, "template", self.name, CHECKOUT / CHART, "--namespace", self.name, *arguments)
+        return run(self._helm, "template", self.name, CHART, "--namespace", self.name, *arguments)

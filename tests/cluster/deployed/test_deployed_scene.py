@@ -1,21 +1,19 @@
-"""What a user sees on kind: the chart installed, pods with devices, and what becomes of them when the agent or containerd restarts."""
+"""What a user sees: the chart installed, pods with devices, and what becomes of them when the agent or containerd restarts."""
 
 from __future__ import annotations
 
-import itertools
-import json
 from typing import TYPE_CHECKING
 
 import pytest
-from kind.load import Load
-from kind.sight import look, right
+from deployed.load import Load
+from deployed.sight import look, right
 from lab import mock
 from lab.kube_pods import asking, container, pod
 from lab.trouble import wait_until
 
 if TYPE_CHECKING:
-    from kind.cluster import KindCluster
-    from kind.release import Release
+    from deployed.reached import Reached
+    from deployed.release import Release
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -28,7 +26,7 @@ def test_the_agent_is_ready_with_its_three_containers_and_none_has_restarted(rel
 
 
 def test_pods_of_4_and_3_have_their_devices_and_the_third_waits_for_the_second(
-    cluster: KindCluster, release: Release
+    cluster: Reached, release: Release
 ) -> None:
     assert release.pods()
     cluster.apply(asking("p1", mock.KIND, 4), asking("p3", mock.KIND, 3))
@@ -47,14 +45,14 @@ def test_pods_of_4_and_3_have_their_devices_and_the_third_waits_for_the_second(
     assert not set(first["p1"].dev) & set(second.dev)
 
 
-def test_a_pod_that_asks_for_nothing_sees_nothing(cluster: KindCluster, release: Release) -> None:
+def test_a_pod_that_asks_for_nothing_sees_nothing(cluster: Reached, release: Release) -> None:
     assert release.pods()
     cluster.apply(pod("plain", container()))
     cluster.wait_running("plain")
     assert right(look(cluster, "plain"), 0)
 
 
-def test_no_pod_runs_without_its_device_while_the_daemonset_is_rolled(cluster: KindCluster, release: Release) -> None:
+def test_no_pod_runs_without_its_device_while_the_daemonset_is_rolled(cluster: Reached, release: Release) -> None:
     with Load(cluster, "roll") as load:
         release.kubectl("rollout", "restart", "daemonset/nri-cdi")
         release.kubectl("rollout", "status", "daemonset/nri-cdi", "--timeout=120s")
@@ -63,7 +61,7 @@ def test_no_pod_runs_without_its_device_while_the_daemonset_is_rolled(cluster: K
     print(load.outcome)  # noqa: T201  # how many were kept from running says how the roll feels
 
 
-def test_no_pod_runs_without_its_device_while_agent_pods_are_killed(cluster: KindCluster, release: Release) -> None:
+def test_no_pod_runs_without_its_device_while_agent_pods_are_killed(cluster: Reached, release: Release) -> None:
     with Load(cluster, "kill") as load:
         for _ in range(3):
             release.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
@@ -75,13 +73,13 @@ def test_no_pod_runs_without_its_device_while_agent_pods_are_killed(cluster: Kin
 
 
 def test_no_pod_runs_without_its_device_while_containerd_restarts_and_running_ones_live_on(
-    cluster: KindCluster, release: Release
+    cluster: Reached, release: Release
 ) -> None:
     cluster.apply(asking("stays", mock.KIND, 2))
     before = cluster.wait_running("stays").containers["c"].id
     with Load(cluster, "restart") as load:
         for _ in range(2):
-            cluster.in_node("systemctl restart containerd")
+            cluster.restart_runtime()
             load.wait_more("the restart", "had")
     assert load.outcome["without"] == 0, load.outcome
     assert cluster.pod("stays").containers["c"].id == before
@@ -89,20 +87,3 @@ def test_no_pod_runs_without_its_device_while_containerd_restarts_and_running_on
     (agent,) = release.pods()
     assert [one["restartCount"] for one in agent["status"]["containerStatuses"]] == [0, 0, 0]
     print(load.outcome)  # noqa: T201  # as above
-
-
-def test_pods_that_ask_for_our_resource_are_marked_as_needing_the_plugin_where_the_policy_is_enabled(
-    cluster: KindCluster, release: Release
-) -> None:
-    release.install("--set=requiredPluginsPolicy.enabled=true")
-    key = "required-plugins.noderesource.dev"
-    names = itertools.count()
-
-    def annotations(devices: int) -> dict[str, str]:
-        name = f"asked-{next(names)}"
-        cluster.apply(pod(name, container(devices={mock.KIND: devices} if devices else None)))
-        found = json.loads(cluster.kubectl("get", "pod", name, "-o", "json"))["metadata"].get("annotations", {})
-        return {one: text for one, text in found.items() if one == key}
-
-    wait_until(lambda: annotations(1) == {key: '["nri-cdi"]'}, 30, "the policy to be in force", 0.5)
-    assert annotations(0) == {}

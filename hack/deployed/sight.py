@@ -10,7 +10,7 @@ from lab import mock
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kind.cluster import KindCluster
+    from deployed.reached import Reached
 
 _SCRIPT: Final = """
 for f in /dev/mock/*; do echo "dev ${f##*/}"; done
@@ -32,7 +32,7 @@ class Sight:
     wrong: tuple[str, ...]
 
 
-def look(cluster: KindCluster, pod: str) -> Sight:
+def look(cluster: Reached, pod: str) -> Sight:
     """Look into the pod's container."""
     rows = [line.split(" ", 2) for line in cluster.exec(pod, "sh", "-c", _SCRIPT).splitlines()]
     wrong = []

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kind.cluster import run
-from kind.release import IMAGE
+from deployed.command import run
+from deployed.release import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

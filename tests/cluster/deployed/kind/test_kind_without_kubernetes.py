@@ -7,9 +7,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from kind.cluster import CHECKOUT, run
-from kind.release import IMAGE, Release
-from kind.sight import look, right
+from deployed.command import CHECKOUT, run
+from deployed.release import IMAGE, Release
+from deployed.sight import look, right
 from lab import mock
 from lab.kube_pods import asking
 from lab.trouble import LabError, wait_until
@@ -17,7 +17,7 @@ from lab.trouble import LabError, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kind.cluster import KindCluster
+    from deployed.kind import KindCluster
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,6 +30,8 @@ UNITS = ("nri-cdi-nri@10", "nri-cdi-nri@11", "nri-cdi-device-plugin")
 def node(cluster: KindCluster) -> Iterator[KindCluster]:
     """The node without the chart's agent, with the program and the checkout's deploy/ on it."""
     Release(cluster).helm("uninstall", "nri-cdi", "--ignore-not-found", "--wait")
+    # or a pod would be placed by what the node's status still has, and refused by the kubelet for good
+    cluster.wait_allocatable(mock.KIND, 0)
     identity = run("docker", "create", IMAGE).strip()
     # the image's files beside the node's own: the same distribution
     copy = f"tar -x -C / --skip-old-files --exclude=etc --exclude=dev --exclude=proc --exclude=sys && mkdir -p {SOURCES} && ldconfig"
@@ -70,8 +72,13 @@ def test_a_unit_that_is_killed_comes_back_and_the_other_stands_in(units: KindClu
     units.apply(asking("stood-in", mock.KIND, 1))
     units.wait_running("stood-in")
     assert right(look(units, "stood-in"), 1)
+
+    def is_back() -> bool:
+        state = units.in_node(STATE)
+        return "\nActiveState=active\n" in state and "NRestarts=0" not in state
+
     try:
-        wait_until(lambda: "\nActiveState=active\n" in units.in_node(STATE), 60, "its return", 0.2)
+        wait_until(is_back, 20, "its return", 0.2)
     except LabError as error:
         raise LabError(f"{error}\n{units.in_node(STATE)}\n{journal(units, '-u nri-cdi-nri@10')}") from error
     units.delete("stood-in")

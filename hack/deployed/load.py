@@ -13,7 +13,7 @@ from lab.trouble import LabError, wait_until
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from kind.cluster import KindCluster
+    from deployed.reached import Reached
 
 _WITHOUT: Final = 3
 _LOOK: Final = f'[ "$(ls /dev/mock 2>/dev/null | wc -l)" = 1 ] && [ -n "$MOCK_DRIVER" ] || exit {_WITHOUT}'
@@ -26,7 +26,7 @@ class Load:
     They are restartPolicy Never: what a container said is not lost in a restart.
     """
 
-    def __init__(self, cluster: KindCluster, name: str) -> None:
+    def __init__(self, cluster: Reached, name: str) -> None:
         self._cluster, self._name = cluster, name
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -1,0 +1,131 @@
+"""The systemd units: their installation, and that the agent can do without what they forbid. They themselves run in the kind node, which has systemd."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import mock
+from lab.sandbox import Sandbox
+from lab.trouble import LabError
+
+from nri_cdi import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+PYTHON = Path(sys.base_prefix, "bin/python3")
+"""The interpreter without this environment."""
+UNITS = ("nri-cdi-nri@10.service", "nri-cdi-nri@11.service", "nri-cdi-device-plugin.service")
+
+SETPRIORITY = {"x86_64": 141, "aarch64": 140}
+CONFINED = """
+import ctypes, os, struct, sys
+number = int(sys.argv[1])
+allow, refuse = 0x7FFF0000, 0x00050001                          # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, refuse), (0x06, 0, 0, allow)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+for words in ((38, 1, 0, 0, 0), (22, 2, ctypes.byref(program), 0, 0)):  # PR_SET_NO_NEW_PRIVS; PR_SET_SECCOMP with a filter
+    if prctl(*words):
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+try:
+    os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))
+except PermissionError:
+    pass
+else:
+    sys.exit("the filter does not hold")
+from nri_cdi.host.reader import Reader
+reader = Reader((sys.argv[2],))
+reader.ask({})
+print(reader.answer().files)
+reader.end()
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in SETPRIORITY, reason="the number of the system call is not known here")
+@pytest.mark.parametrize("first", [0, -5], ids=["as ever", "before others"])
+def test_specs_are_read_where_the_priority_of_a_process_may_not_be_touched(tmp_path: Path, first: int) -> None:
+    (tmp_path / "mock.yaml").write_text(mock.spec())
+    command = ["nice", f"--adjustment={first}", sys.executable, "-c", CONFINED]
+    said = subprocess.run(  # noqa: S603  # ours
+        [*command, str(SETPRIORITY[platform.machine()]), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )
+    assert said.returncode == 0, said.stderr
+    assert "mock.yaml" in said.stdout
+
+
+def install(sandbox: Sandbox, *arguments: str) -> str:
+    """Run deploy/systemd/install in the sandbox, which has /opt and /etc of its own, and no systemd to tell of it."""
+    path = f"/opt/stand-in:{os.environ['PATH']}"
+    return sandbox.run(
+        "env", f"PATH={path}", f"PYTHON={PYTHON}", f"{CHECKOUT}/deploy/systemd/install", *arguments, timeout=100
+    )
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as it:
+        stand_in = it.path("/opt/stand-in/systemctl")
+        stand_in.parent.mkdir(parents=True)
+        stand_in.write_text('#!/bin/sh\necho "$@" >>/opt/stand-in/said\n')
+        stand_in.chmod(0o755)
+        yield it
+
+
+def environments(sandbox: Sandbox) -> set[str]:
+    return {one.name for one in sandbox.path("/opt/nri-cdi").glob("env.*")}
+
+
+@pytest.mark.timeout(300)
+def test_the_documented_command_installs_upgrades_in_one_step_and_removes(sandbox: Sandbox) -> None:
+    install(sandbox)
+    said = sandbox.run("/opt/nri-cdi/bin/nri-cdi", "--version")
+    assert said.strip() == f"nri-cdi {__version__}"
+    assert "device.example.com/gpu" in sandbox.path("/etc/nri-cdi/settings.yaml").read_text()
+    (first,) = environments(sandbox)
+
+    sandbox.path("/etc/nri-cdi/settings.yaml").write_text("resource: [vendor.com/gpu]\n")
+    install(sandbox)
+    # what runs from the environment before still finds its files
+    assert len(environments(sandbox)) == 2
+    assert first in environments(sandbox)
+    assert sandbox.run("readlink", "/opt/nri-cdi/bin/nri-cdi").split("/")[3] != first
+    assert sandbox.path("/etc/nri-cdi/settings.yaml").read_text() == "resource: [vendor.com/gpu]\n"
+    install(sandbox)
+    assert len(environments(sandbox)) == 2
+    assert first not in environments(sandbox)
+
+    install(sandbox, "--remove")
+    assert not sandbox.path("/opt/nri-cdi").exists()
+    assert not list(sandbox.path("/etc/systemd/system").glob("nri-cdi*"))
+    words = sandbox.path("/opt/stand-in/said").read_text()
+    assert words.splitlines()[-2:] == [f"disable --now {' '.join(UNITS)}", "daemon-reload"]
+
+
+def test_an_installation_that_fails_leaves_what_is_there(sandbox: Sandbox) -> None:
+    there = sandbox.path("/opt/nri-cdi/bin/nri-cdi")
+    there.parent.mkdir(parents=True)
+    there.symlink_to("/opt/nri-cdi/env.old/bin/nri-cdi")
+    with pytest.raises(LabError):
+        sandbox.run(
+            "env",
+            "PIP_INDEX_URL=http://127.0.0.1:1/",
+            "PIP_RETRIES=0",
+            f"PYTHON={PYTHON}",
+            f"{CHECKOUT}/deploy/systemd/install",
+            timeout=100,
+        )
+    assert there.readlink() == Path("/opt/nri-cdi/env.old/bin/nri-cdi")
+    assert environments(sandbox) == set()
