@@ -29,6 +29,7 @@ from . import dispatch
 from .connection import Connection, connected, shut
 from .plugin import Refused
 from .session import RegistrationRefused, Session, Silent, State, Step, Terms
+from .versions import forgets_late
 from .words import why_lost, why_not_connected
 
 if TYPE_CHECKING:
@@ -280,9 +281,9 @@ class Runner:
         if session.state is State.READY and session.runtime is not None:
             took = self._clock() - connection.configured_at
             connection.synchronized, self._failed = True, 0
-            late, self._renewed = took > timeout and not self._renewed, False
-            if late:
-                # containerd 1.7 keeps a plugin whose answer was late, and never asks it again; once, for a slow runtime looks the same
+            lost = took > timeout and forgets_late(session.runtime.name, session.runtime.version)
+            late, self._renewed = lost and not self._renewed, False
+            if late:  # once: a slow runtime looks the same
                 self._renewed = True
                 raise HandshakeFailed(f"Synchronize took {took:.1f} s, in which the runtime may have given us up")
             runtime = f"{session.runtime.name} {session.runtime.version} (NRI {session.runtime.nri})"

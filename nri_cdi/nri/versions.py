@@ -63,3 +63,13 @@ def nri_version(runtime_name: str, runtime_version: str, announced: str) -> Vers
     if own is None:
         return _OLDEST
     return next((nri for since, nri in _RUNTIMES.get(runtime_name.lower(), ()) if own >= since), _OLDEST)
+
+
+def forgets_late(runtime_name: str, runtime_version: str) -> bool:
+    """Whether the runtime keeps the connection of a plugin whose answer to Synchronize came late, and never asks it again: containerd before 2.0.
+
+    Later ones close it. They also ask later: Synchronize waits there for all requests under way, and one that stops a container is under way for
+    the container's whole grace period, so what comes late is not to be taken for an answer that is too late.
+    """
+    own = parse(runtime_version)
+    return runtime_name.lower() == "containerd" and own is not None and own.major < 2  # the version that is meant

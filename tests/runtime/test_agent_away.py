@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from nri_cdi.allocation import GUARD_SENTENCE
 if TYPE_CHECKING:
     from lab.pods import Container
     from lab.served import Served
+
+REQUEST_TIMEOUT = 2
+"""Seconds that containerd gives a plugin for an answer, unless it is configured otherwise."""
 
 
 def test_the_start_gate_refuses_a_container_that_was_created_while_the_agent_was_away(served: Served) -> None:
@@ -35,6 +39,18 @@ def test_the_start_gate_refuses_a_container_that_was_created_while_the_agent_was
     assert not container.running()
     assert plain.start().running()
     assert foreign.start().running()
+
+
+def test_an_agent_that_comes_while_a_container_is_being_stopped_connects_once(served: Served) -> None:
+    """containerd 2 synchronizes no plugin meanwhile, however long it takes, and creates no container while one waits for that."""
+    served.without_agent()
+    stubborn = served.node.pod().container().start()  # a first process without a handler does not end at SIGTERM
+    stopping = threading.Thread(target=stubborn.stop, args=(REQUEST_TIMEOUT + 1,))
+    stopping.start()
+    agent = served.agent
+    stopping.join()
+    assert served.container(served.devices(1)).start().running()
+    assert "connecting again" not in agent.log()
 
 
 def test_without_the_agent_the_guard_stops_the_container_and_says_what_is_the_matter(served: Served) -> None:

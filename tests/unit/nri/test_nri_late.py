@@ -47,11 +47,13 @@ class Sleeper(Plugin):
         return ()
 
 
-def served(socket_path: pathlib.Path, times: int, check: Callable[[FakeRuntime, Runner], None]) -> list[str]:
+def served(
+    socket_path: pathlib.Path, times: int, check: Callable[[FakeRuntime, Runner], None], version: str = "1.7.24"
+) -> list[str]:
     """Run `check` beside a runner whose plugin sleeps through so many handshakes; why a thread of it ended by a bug."""
     reasons: list[str] = []
     clock = Clock()
-    with FakeRuntime(socket_path, request_timeout=20) as runtime:
+    with FakeRuntime(socket_path, version, request_timeout=20) as runtime:
         # its own deadline is far off: what is looked at is the time that the runtime had
         runner = Runner(
             Sleeper(clock, times),
@@ -89,3 +91,13 @@ def test_a_runtime_that_is_slow_each_time_is_not_left_each_time(socket_path: pat
         assert runner.synchronized
 
     assert served(socket_path, 2, check) == []
+
+
+def test_a_runtime_that_closes_late_connections_itself_is_not_left(socket_path: pathlib.Path) -> None:
+    """From containerd 2.0 on Synchronize may come late by itself: it waits while a container is being stopped."""
+
+    def check(runtime: FakeRuntime, runner: Runner) -> None:
+        runtime.connect().shutdown()
+        assert runner.synchronized
+
+    assert served(socket_path, 1, check, "2.1.9") == []
