@@ -24,7 +24,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from lab import config, kube_pods, reboot
+from lab import config, cri_api, kube_pods, reboot
 from lab.control_plane import HOME, NODE_IP, SERVICE_IP, ControlPlane
 from lab.kubelet import Kubelet
 from lab.kubernetes import parts
@@ -290,6 +290,10 @@ class Cluster(Started):
     def end(self, name: str, container: str = "c") -> None:
         """End a container's process, as a crash would; a restart policy applies."""
         self.node.cri.stop_container(self.status(name).containers[container].id)
+
+    def running(self) -> set[str]:
+        """The ids of all containers that run, also of those that are being stopped, and of pods that are gone for the API server."""
+        return {one.id for one in self.node.cri.containers() if one.state == cri_api.CONTAINER_RUNNING}
 
     def spec(self, name: str, container: str = "c") -> Object:
         """The OCI spec of a pod's container, adjustments of NRI plugins included."""

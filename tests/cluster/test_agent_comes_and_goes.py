@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from lab import cri_api, mock
+from lab import mock
 from lab.equipped import HALVES, REGISTERED
 from lab.kube_pods import asking
 from lab.kubelet import SOCKET
@@ -96,18 +96,13 @@ class Watch:
             self.gaps.append(time.monotonic() - lost)
 
 
-def running(cluster: Cluster) -> list[str]:
-    """The containers that run, also those that are being stopped."""
-    return [one.id for one in cluster.node.cri.containers() if one.state == cri_api.CONTAINER_RUNNING]
-
-
 def test_a_rolling_update_costs_no_container(equipped: Equipped, cluster: Cluster) -> None:
     """The new processes start before the old ones end. The gap is what the kubelet itself says, and the NRI half's log."""
     cluster.create(asking("old", mock.KIND, 2))
     cluster.wait_running("old")
     before = cluster.status("old").containers["c"].id, equipped.look("old")
     # containerd 2 synchronizes no plugin while it stops a container, and pods of the test before may be ending still
-    wait_until(lambda: len(running(cluster)) == 1, 10, "the end of all other containers")
+    wait_until(lambda: len(cluster.running()) == 1, 10, "the end of all other containers")
     with Watch(cluster) as watch:
         new = {half: equipped.launch(half) for half in HALVES}
         new["nri"].wait_log("is held by process")

@@ -155,7 +155,7 @@ def test_devices_of_a_pod_that_was_deleted_while_the_kubelet_was_down_come_free(
     assert after.problems == []
     assert not set(after.allocated) & set(stays.allocated)
     assert equipped.look("stays") == stays
-    wait_until(lambda: old not in [one.id for one in cluster.node.cri.containers()], 20, "the end of the old container")
+    wait_until(lambda: old not in cluster.running(), 20, "the end of the old container")
 
 
 def test_init_containers_and_containers_each_have_their_own(equipped: Equipped, cluster: Cluster) -> None:
