@@ -40,19 +40,20 @@ def readyz(release: Release, container: str) -> str:
 
 
 def states(release: Release) -> dict[str, Any]:
+    """The status of each container of the agent's pod; of a pod that its kubelet has not met yet, none."""
     (agent,) = release.pods()
-    return {one["name"]: one for one in agent["status"]["containerStatuses"]}
+    return {one["name"]: one for one in agent["status"].get("containerStatuses", ())}
+
+
+def all_run(release: Release) -> bool:
+    found = states(release) if release.pods() else {}
+    return bool(found) and all("running" in one["state"] for one in found.values())
 
 
 def test_an_agent_where_the_socket_and_the_kubelet_are_elsewhere_says_so_and_does_not_crash(elsewhere: Release) -> None:
     values = "nri.socketDir=/run/no-nri,kubelet.dir=/opt/no-kubelet,nri.plugin.name=elsewhere,nri.plugin.index=30"
     elsewhere.install(f"--set={values}", ready=False)
-    wait_until(
-        lambda: elsewhere.pods() and all("running" in one["state"] for one in states(elsewhere).values()),
-        60,
-        "its containers to run",
-        0.5,
-    )
+    wait_until(lambda: all_run(elsewhere), 60, "its containers to run", 0.5)
     wait_until(lambda: "/run/no-nri/nri.sock" in readyz(elsewhere, "nri-a"), 30, "the reason in nri-a's readiness", 0.5)
     where = "/opt/no-kubelet/device-plugins/kubelet.sock"
     wait_until(lambda: where in readyz(elsewhere, "device-plugin"), 30, "the reason in device-plugin's readiness", 0.5)
