@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each of the rows, of which the first may be a head, each column as wide as its longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows, of which the first may be a head, each column as wide as its longest cell. Texts of others cannot move the cursor."""
-    cells = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    """The rows in columns. Texts of others cannot move the cursor."""
+    return "\n".join(columns([["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]))

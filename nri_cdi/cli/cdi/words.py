@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi import cdi
 from nri_cdi.cli import Parser
+from nri_cdi.cli.table import columns
 
 if TYPE_CHECKING:
     import argparse
@@ -88,10 +89,8 @@ def show(arguments: argparse.Namespace, answer: Mapping[str, Any], table: Callab
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Rows of cells under one another."""
-    lines = list(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say_out("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for line in columns(list(rows)):
+        say_out(line)
 
 
 def print_json(value: object) -> None:

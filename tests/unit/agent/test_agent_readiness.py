@@ -148,15 +148,21 @@ def test_a_half_that_answers_with_garbage_does_not_answer(slots: Slots, data: by
         assert f"the NRI half 10-nri-cdi {words}" in str(ask(slots, NAMES))
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000])
-def test_an_answer_that_cannot_be_read_is_none(slots: Slots, payload: bytes) -> None:
+def answering(payload: bytes) -> Callable[[socket.socket], None]:
+    """What a peer does that answers one call with these bytes."""
+
     def behave(sock: socket.socket) -> None:
         connection = Connection(Role.SERVES)
         (call,) = connection.receive(sock.recv(65536))
         assert isinstance(call, CallReceived)
         sock.sendall(b"".join(connection.answer(call.stream, payload)))
 
-    with peer(slots.path("10", "nri-cdi", "sock"), behave):
+    return behave
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000])
+def test_an_answer_that_cannot_be_read_is_none(slots: Slots, payload: bytes) -> None:
+    with peer(slots.path("10", "nri-cdi", "sock"), answering(payload)):
         assert "the NRI half 10-nri-cdi does not answer: " in str(ask(slots, NAMES))
 
 
@@ -201,13 +207,7 @@ def test_without_any_slot_there_are_no_accounts(slots: Slots) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000])
 def test_an_account_that_cannot_be_read_is_none(slots: Slots, payload: bytes) -> None:
-    def behave(sock: socket.socket) -> None:
-        connection = Connection(Role.SERVES)
-        (call,) = connection.receive(sock.recv(65536))
-        assert isinstance(call, CallReceived)
-        sock.sendall(b"".join(connection.answer(call.stream, payload)))
-
-    with peer(slots.path("10", "nri-cdi", "sock"), behave):
+    with peer(slots.path("10", "nri-cdi", "sock"), answering(payload)):
         ((slot, account, problem),) = [(one.slot, one.account, one.problem) for one in accounts(slots)]
     assert (slot, account) == ("10-nri-cdi", None)
     assert problem.startswith("does not answer: ")
