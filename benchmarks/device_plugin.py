@@ -5,6 +5,7 @@
 
 Each is a process of its own. It registers with a stand-in for the kubelet, which takes the time when bytes of ListAndWatch arrive and decodes nothing
 meanwhile. FIFOs stand for device nodes, so no root is needed. A change is one node removed or made; it is over when the list that says so has arrived.
+So is the replacement of the spec file, which has all devices and each time one more; the peer has no such thing.
 GetPreferredAllocation chooses among all devices, and the encoding of their names by the stand-in is in its time. With `--check` the exit
 status is 1 when a bound is broken. Where Go is missing, the peer's place says so.
 """
@@ -48,6 +49,9 @@ PATIENCE: Final = 120.0
 PAUSE: Final = 0.05
 """Seconds between two changes: each is one of its own, and what is done behind it is over before the next."""
 
+SETTLED: Final = 0.5
+"""Seconds before a spec file is replaced: who reads it has started anew after the one before."""
+
 CHANGED: Final = 300.0
 """Milliseconds in which the kubelet has a change."""
 
@@ -63,6 +67,11 @@ class Node:
             (root / directory).mkdir(parents=True)
         for number in range(devices):
             os.mkfifo(self.node(number))
+        self.write_specs()()
+
+    def write_specs(self, more: int = 0) -> Callable[[], object]:
+        """Write the spec file with so many devices more; what is returned puts it in its place."""
+        self.devices += more
         plain = [
             {
                 "name": f"device_{number}",
@@ -71,9 +80,11 @@ class Node:
                     "env": [f"DEVICE_{number}=1"],
                 },
             }
-            for number in range(devices)
+            for number in range(self.devices)
         ]
-        (root / "etc/cdi/gpu.json").write_text(json.dumps({"cdiVersion": "0.5.0", "kind": GPU, "devices": plain}))
+        draft, path = self.root / "gpu.new", self.root / "etc/cdi/gpu.json"
+        draft.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": GPU, "devices": plain}))
+        return lambda: draft.replace(path)
 
     def node(self, number: int) -> Path:
         """The node of a device."""
@@ -164,6 +175,19 @@ def changes(node: Node, kubelet: Kubelet, times: int) -> list[float]:
     return taken
 
 
+def respecified(node: Node, kubelet: Kubelet, times: int) -> list[float]:
+    """Milliseconds from the replacement of the spec file of all devices, each time with one more, to the list that has it."""
+    taken = []
+    for _ in range(times):
+        os.mkfifo(node.node(node.devices))
+        replace = node.write_specs(more=1)
+        time.sleep(SETTLED)
+        began = time.perf_counter()
+        replace()
+        taken.append((kubelet.arrival(node.devices, 0) - began) * MS)
+    return taken
+
+
 def timed(work: Callable[[], object], times: int) -> list[float]:
     """Milliseconds of each call."""
     taken = []
@@ -174,8 +198,9 @@ def timed(work: Callable[[], object], times: int) -> list[float]:
     return taken
 
 
-def measure(command: Callable[[Node], Sequence[str]], devices: int, part: int, *, bound: float | None) -> list[Figure]:
-    """All figures of one plugin. Raises Missing where it cannot be had."""
+def measure(command: Callable[[Node], Sequence[str]], devices: int, part: int, *, ours: bool) -> list[Figure]:
+    """All figures of one plugin; ours has bounds, and reads spec files. Raises Missing where it cannot be had."""
+    bound = CHANGED if ours else None
     with tempfile.TemporaryDirectory(prefix="ndp-") as name:
         node = Node(Path(name), devices)
         argv = command(node)
@@ -191,7 +216,7 @@ def measure(command: Callable[[Node], Sequence[str]], devices: int, part: int, *
                     spent = (cpu(process) - spent) / times
                     names = [f"device_{number}" for number in range(devices)]
                     some, calls = names[:SIZE], 400 // part
-                    return [
+                    figures = [
                         Figure("first list, from the start", first, "ms"),
                         *rest,
                         Figure(longest.name, longest.value, "ms", bound),
@@ -202,8 +227,13 @@ def measure(command: Callable[[Node], Sequence[str]], devices: int, part: int, *
                             timed(lambda: client.preferred(names, SIZE, PATIENCE), calls // 4),
                         ),
                         Figure("memory with the first list", memory, "MiB"),
-                        Figure("memory in the end", rss(process), "MiB"),
                     ]
+                    if ours:
+                        *most, last = distribution(
+                            f"spec file of all {devices} replaced", respecified(node, kubelet, max(4, 20 // part))
+                        )
+                        figures += [*most, Figure(last.name, last.value, "ms", bound)]
+                    return [*figures, Figure("memory in the end", rss(process), "MiB")]
                 finally:
                     process.terminate()
                     process.wait(10)
@@ -214,9 +244,9 @@ def main() -> int:
     chosen = options(__doc__).parse_args()
     part = 10 if chosen.quick else 1
     devices = 10_000 // part
-    groups = {f"nri-cdi device-plugin, {devices} devices": measure(Node.ours, devices, part, bound=CHANGED)}
+    groups = {f"nri-cdi device-plugin, {devices} devices": measure(Node.ours, devices, part, ours=True)}
     try:
-        groups[f"a device plugin in Go, {devices} devices"] = measure(Node.go, devices, part, bound=None)
+        groups[f"a device plugin in Go, {devices} devices"] = measure(Node.go, devices, part, ours=False)
     except Missing as missing:
         print(f"a device plugin in Go: not measured: {missing}", file=sys.stderr)
     return report(groups, as_json=chosen.json, check=chosen.check)

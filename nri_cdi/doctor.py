@@ -67,7 +67,7 @@ def _resources(snapshot: Snapshot, settings: Settings) -> Iterator[Finding]:
     plugin = InjectPlugin(lambda _: snapshot, HostRoot(settings.host_root), Stance(settings.annotation_prefix))
     for kind, resource in resource_names(settings.resource).items():
         about = f"resource {resource}"
-        names = [name for name, candidate in candidates(snapshot, [kind]).items() if not candidate.transient]
+        names = [name for name, candidate in candidates(snapshot, [kind]).candidates.items() if not candidate.transient]
         problems = {name: problem for name in names if (problem := plugin.check([name])) is not None}
         for name in list(problems)[:_SHOWN]:
             what, _, todo = problems[name].partition("; ")

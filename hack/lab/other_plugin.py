@@ -15,8 +15,8 @@ sys.path[:0] = [
 # below the line that makes them importable
 from lab.kubelet import DEVICE_PLUGINS, SOCKET  # noqa: E402
 from nri_cdi.kubelet import api  # noqa: E402
-from nri_cdi.kubelet.inventory import Device, Resource  # noqa: E402
 from nri_cdi.kubelet.plugin import Answers, DevicePlugin  # noqa: E402
+from nri_cdi.kubelet.told import Device, Resource  # noqa: E402
 
 DIRECTORY = "other"
 """A directory of its own below the kubelet's: its socket is named like ours."""

@@ -78,6 +78,14 @@ def numbers_of(spec: Spec) -> Mapping[str, int]:
     return {f"{spec.kind}={device.name}": number for number, device in enumerate(devices)}
 
 
+def same_device(one: Spec, number: int, other: Spec, at: int) -> bool:
+    """Whether the device of this number in one spec is equal to that of another, without decoding them where both are packed."""
+    mine, theirs = one.devices, other.devices
+    if isinstance(mine, PackedDevices) and isinstance(theirs, PackedDevices):
+        return mine.pieces[number] == theirs.pieces[at]
+    return mine[number] == theirs[at]
+
+
 def encode_look(look: Look) -> Iterator[bytes]:
     """The look as frames (paths that are not UTF-8 survive), for an `Unpacker`."""
     records: list[tuple[object, ...]] = [("look", [*map(_directory, look.directories)], look.identities)]

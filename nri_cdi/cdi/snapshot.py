@@ -16,7 +16,7 @@ from nri_cdi.cdi.edits import combine
 from nri_cdi.cdi.errors import InvalidName, Rule, SpecError, Unresolved, UnresolvedDevices, Why, listed
 from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
 from nri_cdi.cdi.names import QualifiedName, parse_qualified_name
-from nri_cdi.cdi.packed import numbers_of
+from nri_cdi.cdi.packed import numbers_of, same_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,18 @@ class DeviceEntry:
     def priority(self) -> int:
         """The place of the file's directory in the list; higher wins."""
         return self.file.priority
+
+    def says_the_same(self, other: DeviceEntry) -> bool:
+        """Whether both are the same device with the same edits, from one path and beside the same edits of the whole file. Nothing is decoded for it."""
+        mine, theirs = self.file, other.file
+        return self.name == other.name and (
+            mine is theirs
+            or (
+                mine.path == theirs.path
+                and mine.spec.edits == theirs.spec.edits
+                and same_device(mine.spec, self.number, theirs.spec, other.number)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -148,7 +148,8 @@ def _devices(spec: Spec) -> Iterator[Fault]:
 
 
 def _edits(edits: ContainerEdits, place: Place) -> Iterator[Fault]:
-    yield from _env(edits.env, (*place, "env"))
+    if edits.env:
+        yield from _env(edits.env, (*place, "env"))
     for number, node in enumerate(edits.device_nodes):
         yield from _device_node(node, (*place, "deviceNodes", number))
     for number, hook in enumerate(edits.hooks):
@@ -159,7 +160,8 @@ def _edits(edits: ContainerEdits, place: Place) -> Iterator[Fault]:
                 yield _missing((*place, "mounts", number, name), Rule.MOUNT)
     if edits.intel_rdt is not None:
         yield from _intel_rdt(edits.intel_rdt, (*place, "intelRdt"))
-    yield from _net_devices(edits.net_devices, (*place, "netDevices"))
+    if edits.net_devices:
+        yield from _net_devices(edits.net_devices, (*place, "netDevices"))
 
 
 def _env(env: Sequence[str], place: Place) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from nri_cdi.host.inotify import Watch
@@ -24,15 +25,27 @@ class NodeWatch(Watch):
     """
 
     def __init__(self, paths: Iterable[str], root: str = "/") -> None:
-        self._nodes: dict[bytes, list[str]] = {}
-        directories = set()
-        for path in paths:
-            *above, name = posixpath.join(root, path.lstrip("/")).split("/")
-            self._nodes.setdefault(os.fsencode(name), []).append(path)
-            directories.add("/".join(above))
+        self._root = root
+        self._nodes: dict[bytes, set[str]] = {}
+        self._count: Counter[str] = Counter()  # of the paths in each directory
         self._touched: set[str] = set()
         self._all = False
-        super().__init__(tuple(sorted(directories)))
+        self._note(paths)
+        super().__init__(tuple(sorted(self._count)))
+
+    def change(self, new: Iterable[str], gone: Iterable[str]) -> None:
+        """Watch these paths as well, and no longer those; all of them as they are now. To be called before a look at them. Raises OSError."""
+        self._note(new)
+        for path in gone:
+            directory, name = self._place(path)
+            self._nodes[name].remove(path)
+            if not self._nodes[name]:
+                del self._nodes[name]
+            self._count[directory] -= 1
+            if not self._count[directory]:
+                del self._count[directory]
+        self._directories = tuple(sorted(self._count))
+        self.renew()
 
     def fileno(self) -> int:
         """For poll."""
@@ -44,6 +57,16 @@ class NodeWatch(Watch):
         touched = None if self._all else frozenset(self._touched)
         self._touched, self._all = set(), False
         return touched
+
+    def _place(self, path: str) -> tuple[str, bytes]:
+        directory, _, name = posixpath.join(self._root, path.lstrip("/")).rpartition("/")
+        return directory, os.fsencode(name)
+
+    def _note(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            directory, name = self._place(path)
+            self._nodes.setdefault(name, set()).add(path)
+            self._count[directory] += 1
 
     def _add(self, path: str, mask: int) -> int | None:
         return super()._add(path, mask & ~_NOISE)

@@ -1,10 +1,14 @@
-"""The devices of a snapshot that could be advertised: what their names, health and identity are decided from. Pure."""
+"""The devices of a snapshot that could be advertised: what their names, health and identity are decided from. Pure.
+
+There may be ten thousand of them, and mostly few are new in a snapshot: the candidates of one before are used again, so that who compares can do it by
+identity.
+"""
 
 from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +46,9 @@ class Entry(Protocol):
     @property
     def device(self) -> WithEdits:
         """The device as the file has it."""
+
+    def says_the_same(self, other: Self) -> bool:
+        """Whether both are the same device, from one path and beside the same edits of the whole file."""
 
 
 class SpecFile(Protocol):
@@ -90,25 +97,39 @@ class Candidate:
         return posixpath.basename(self.file).startswith(self.kind.replace("/", "-", 1) + "_")
 
 
-def candidates(snapshot: Specs, kinds: Iterable[str]) -> dict[str, Candidate]:
-    """The candidates of these kinds by qualified name, in the snapshot's order."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The candidates of some kinds by qualified name, in the order of the snapshot that they are of."""
+
+    snapshot: Specs
+    candidates: Mapping[str, Candidate]
+
+
+def candidates(snapshot: Specs, kinds: Iterable[str], before: Found | None = None) -> Found:
+    """The candidates of these kinds in a snapshot. One of `before` stays the very object that it is, if its definition does."""
     wanted = frozenset(kinds)
+    earlier, known = (before.snapshot.devices, before.candidates) if before is not None else ({}, {})
     found = {}
     for name in snapshot.devices:
         kind, _, device = name.partition("=")
-        if kind in wanted:
-            entry = snapshot.devices[name]  # only here: to look an entry up may be work
-            edits = entry.device.edits
-            found[name] = Candidate(
-                name,
-                kind,
-                device,
-                entry.file.path,
-                edits.device_nodes,
-                entry.file.spec.edits.device_nodes,
-                tuple(net.host_interface_name for net in edits.net_devices),
-            )
-    return found
+        if kind not in wanted:
+            continue
+        entry = snapshot.devices[name]  # only here: to look an entry up may be work
+        old = known.get(name)
+        if old is not None and entry.says_the_same(earlier[name]):
+            found[name] = old
+            continue
+        edits = entry.device.edits
+        found[name] = Candidate(
+            name,
+            kind,
+            device,
+            entry.file.path,
+            edits.device_nodes,
+            entry.file.spec.edits.device_nodes,
+            tuple(net.host_interface_name for net in edits.net_devices),
+        )
+    return Found(snapshot, found)
 
 
 def host_path(node: DeviceNode) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nri_cdi.kubelet.inventory import Device, Resource, some
+from nri_cdi.kubelet.inventory import some
 from nri_cdi.kubelet.order import natural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nri_cdi.kubelet.identity import Omission
+    from nri_cdi.kubelet.told import Device, Resource
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The inventory: from a snapshot of CDI specs and looks at the host to what ListAndWatch tells the kubelet. Pure.
+"""The inventory: from a snapshot of CDI specs and looks at the host to what is known of each device. Pure.
 
 `advance` takes one inventory to the next; what it needs of the world is in `World`, so the same world gives the same inventory. Only
 configured kinds are advertised, each under the name of its resource; a device's id is its CDI name. A device that was advertised once
@@ -10,20 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from nri_cdi.host.numa import Place
 from nri_cdi.kubelet import health as healths
-from nri_cdi.kubelet.candidates import Candidate, Specs, candidates, host_path
+from nri_cdi.kubelet.candidates import Candidate
+from nri_cdi.kubelet.catalog import Catalog
 from nri_cdi.kubelet.condition import problem
-from nri_cdi.kubelet.identity import select, wanted
-from nri_cdi.kubelet.order import natural
+from nri_cdi.kubelet.identity import NOTHING, Selection, select, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nri_cdi.cdi import HostNode
+    from nri_cdi.host.numa import Place
     from nri_cdi.kubelet.condition import Look
     from nri_cdi.kubelet.health import Health
-    from nri_cdi.kubelet.identity import Omission, Rules, Selection
+    from nri_cdi.kubelet.identity import Omission, Rules
 
 FORGET: Final = 3600.0
 """Seconds after which a device that no spec names any more leaves the list; its resource goes with the last one. Long: nothing
@@ -33,31 +33,6 @@ UNSEEN: Final = "not seen since nri-cdi started"
 
 _NAMED_IN_LOG: Final = 5
 """So many devices a log line names; the rest it counts."""
-
-_NOWHERE: Final = Place()
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device as the kubelet is told of it.
-
-    `reason` says what is wrong; a healthy device may have one while it settles (see `health`), and containers are held with it.
-    """
-
-    id: str
-    qualified_name: str
-    healthy: bool = True
-    reason: str = ""
-    place: Place = _NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """An extended resource and its devices in natural order."""
-
-    name: str
-    kind: str
-    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,43 +51,12 @@ class World:
     nodes: Mapping[str, HostNode]
     places: Mapping[str, Place] = field(default_factory=dict)
     """Where the host's nodes sit, by path."""
-    changed: frozenset[str] | None = None
-    """The paths at which something else is seen than in the world before; None: that is not known, or a node has other numbers."""
+    changed: frozenset[str] = frozenset()
+    """The paths at which something else is seen than in the world before."""
+    renumbered: frozenset[str] = frozenset()
+    """Those of them at which a node has other numbers than it had when there was one before, or sits elsewhere."""
     away: str = ""
     """Why all devices are unhealthy whatever they are like: the NRI half is away; empty if it is not (see `link`)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Catalog:
-    """What a snapshot says of the configured kinds: the devices that resolve, those in conflict, and the host paths to look at."""
-
-    found: Mapping[str, Candidate]
-    conflicts: Mapping[str, tuple[str, ...]]
-    errors: tuple[str, ...]
-    """The files that are not valid."""
-    valid: frozenset[str]
-    """The files that are."""
-    paths: Mapping[str, tuple[str, ...]]
-    """The host paths to look at, and the names of the devices whose condition depends on each."""
-
-    @classmethod
-    def of(cls, snapshot: Specs, kinds: Iterable[str]) -> Catalog:
-        """The catalog of a snapshot."""
-        kinds = frozenset(kinds)
-        found = candidates(snapshot, kinds)
-        conflicts = {name: paths for name, paths in snapshot.conflicts.items() if name.partition("=")[0] in kinds}
-        valid = frozenset(file.path for file in snapshot.specs)
-        paths: dict[str, list[str]] = {}
-        for one in found.values():
-            for path in dict.fromkeys(cls.paths_of(one)):
-                paths.setdefault(path, []).append(one.name)
-        names = {path: tuple(names) for path, names in paths.items()}
-        return cls(found, conflicts, tuple(sorted(snapshot.errors)), valid, names)
-
-    @staticmethod
-    def paths_of(one: Candidate) -> tuple[str, ...]:
-        """The host paths that the condition of one device depends on."""
-        return tuple(host_path(node) for node in (*one.common, *one.nodes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +70,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inventory:
-    """The devices that are or were advertised, by qualified name; and of what is not advertised, why."""
+    """The devices that are or were advertised, by qualified name; and of what resolves and is not advertised, why."""
 
     known: Mapping[str, Known] = field(default_factory=dict)
     left_out: Mapping[str, Omission] = field(default_factory=dict)
     catalog: Catalog | None = None
     """What it was made from."""
+    selection: Selection = NOTHING
 
 
 def advance(
@@ -143,42 +88,99 @@ def advance(
     patience: Patience,
     now: float,
 ) -> Inventory:
-    """The inventory after a look at the world at time `now`. `kinds` are the configured ones, in order.
+    """The inventory after a look at the world at time `now`. `kinds` are the configured ones, in order; they and the rules are those of `before`.
 
-    It is `before` itself if nothing is new, and shares with it what stays: a device that changes among ten thousand is little work.
+    It is `before` itself if nothing is new, and shares with it what stays: a few devices that change among ten thousand are little work.
     """
-    if before.catalog is catalog and world.changed is not None:
-        restless = _restless(before)
-        if not any(known.gone_since is not None and moment <= now for _, known, moment in restless):
-            names = {name for path in world.changed for name in catalog.paths[path]}
-            return _touched(before, catalog, world, names | {name for name, _, _ in restless}, patience, now)
+    chosen = _chosen(before, catalog, world, rules, kinds)
+    step = _Step(catalog, chosen, world.looks, rules, kinds, patience, now)
+    new: dict[str, Known] = {}
+    gone: set[str] = set()
+    for name in _undecided(before, catalog, world, chosen):
+        old = before.known.get(name)
+        one = step.decided(name, old)
+        if one is None and old is not None:
+            gone.add(name)
+        elif one is not None and one is not old:
+            new[name] = one
+    if not new and not gone and chosen is before.selection and catalog is before.catalog:
+        return before
+    known = before.known
+    if gone:
+        known = {name: old for name, old in known.items() if name not in gone}
+    if new:
+        known = {**known, **new}
+    left_out = {name: why for name, why in chosen.left_out.items() if name in catalog.found}
+    return Inventory(known, left_out, catalog, chosen)
+
+
+def _chosen(before: Inventory, catalog: Catalog, world: World, rules: Rules, kinds: Sequence[str]) -> Selection:
+    """Which names are advertised."""
+    last = before.selection
+    if last.found is catalog.found and not world.renumbered:
+        return last  # nothing else is asked: what broken files named was not, and is no more than it was then
     # What a broken spec file named stays what it is while it settles: no other name may take its host device.
     held = {
         name: old.candidate
         for name, old in before.known.items()
         if name not in catalog.found and old.health.healthy and old.candidate.file not in catalog.valid
     }
-    sticky = {name for name, old in before.known.items() if old.gone_since is None} | held.keys()
-    chosen = select({**held, **catalog.found}.values(), world.nodes, rules, kinds, sticky)
-    known: dict[str, Known] = {}
-    for name in chosen.names & catalog.found.keys():
-        known[name] = _present(before.known.get(name), catalog.found[name], world.looks, patience, now)
-    for name, paths in catalog.conflicts.items():
-        kind, _, device = name.partition("=")
-        if kind in kinds and wanted(name, rules):
-            reason = f"defined more than once in one directory, by {' and '.join(paths)}: keep one of them"
-            new = Known(healths.first(reason), Candidate(name, kind, device, paths[0]), now)
-            known[name] = _absent(before.known.get(name, new), reason, patience, now, settles=True)
-    for name, old in before.known.items():
-        if name in known or old.candidate.kind not in kinds or not wanted(name, rules):
-            continue
-        if old.gone_since is not None and now - old.gone_since >= FORGET:
-            continue
+    sticky = frozenset(name for name, old in before.known.items() if old.gone_since is None) | held.keys()
+    found = {**held, **catalog.found} if held else catalog.found
+    return select(found, world.nodes, rules, kinds, sticky, last, catalog.names_at(world.renumbered))
+
+
+def _undecided(before: Inventory, catalog: Catalog, world: World, chosen: Selection) -> frozenset[str]:
+    """The names of which something else may have to be said than before."""
+    earlier = before.catalog
+    if earlier is None:
+        return frozenset(before.known.keys() | catalog.found.keys() | catalog.conflicts.keys())
+    names = set(catalog.names_at(world.changed))
+    names.update(name for name, _, _ in _restless(before))
+    if catalog is earlier and chosen is before.selection:
+        return frozenset(names)
+    names.update(name for name, old in before.known.items() if old.gone_since is not None)
+    names |= chosen.names ^ before.selection.names
+    if catalog is not earlier:
+        names |= catalog.differing(earlier) | catalog.conflicts.keys() | earlier.conflicts.keys()
+    return frozenset(names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What `advance` decides about each device by."""
+
+    catalog: Catalog
+    chosen: Selection
+    looks: Mapping[str, Look]
+    rules: Rules
+    kinds: Sequence[str]
+    patience: Patience
+    now: float
+
+    def decided(self, name: str, old: Known | None) -> Known | None:
+        """What is known of this device now; None if it is no device to tell of."""
+        found = self.catalog.found.get(name)
+        if found is not None and name in self.chosen.names:
+            return _present(old, found, self.looks, self.patience, self.now)
+        if paths := self.catalog.conflicts.get(name):
+            return self._in_conflict(name, old, paths)
+        if old is None or old.candidate.kind not in self.kinds or not wanted(name, self.rules):
+            return None
+        if old.gone_since is not None and self.now - old.gone_since >= FORGET:
+            return None
         # A valid file that names it no more, or another name for its host device, is a statement; anything else may be an accident.
-        said_so = name in chosen.left_out or old.candidate.file in catalog.valid
-        known[name] = _absent(old, _gone(name, catalog, chosen), patience, now, settles=not said_so)
-    left_out = {name: why for name, why in chosen.left_out.items() if name in catalog.found}
-    return Inventory(known, left_out, catalog)
+        said_so = name in self.chosen.left_out or old.candidate.file in self.catalog.valid
+        reason = _gone(name, self.catalog, self.chosen)
+        return _absent(old, reason, self.patience, self.now, settles=not said_so)
+
+    def _in_conflict(self, name: str, old: Known | None, paths: tuple[str, ...]) -> Known | None:
+        kind, _, device = name.partition("=")
+        if kind not in self.kinds or not wanted(name, self.rules):
+            return None
+        reason = f"defined more than once in one directory, by {' and '.join(paths)}: keep one of them"
+        old = old or Known(healths.first(reason), Candidate(name, kind, device, paths[0]), self.now)
+        return _absent(old, reason, self.patience, self.now, settles=True)
 
 
 def _restless(inventory: Inventory) -> list[tuple[str, Known, float]]:
@@ -193,20 +195,6 @@ def _restless(inventory: Inventory) -> list[tuple[str, Known, float]]:
         if moment is not None:
             found.append((name, known, moment))
     return found
-
-
-def _touched(
-    before: Inventory, catalog: Catalog, world: World, names: set[str], patience: Patience, now: float
-) -> Inventory:
-    """The inventory after a look that found something else at these devices only."""
-    new = {}
-    for name in names & catalog.found.keys():
-        old = before.known.get(name)
-        if old is not None and old.gone_since is None:
-            known = _present(old, catalog.found[name], world.looks, patience, now)
-            if known is not old:
-                new[name] = known
-    return Inventory({**before.known, **new}, before.left_out, catalog) if new else before
 
 
 def _present(old: Known | None, one: Candidate, looks: Mapping[str, Look], patience: Patience, now: float) -> Known:
@@ -261,66 +249,6 @@ def undecided(inventory: Inventory, catalog: Catalog) -> frozenset[str]:
     """The paths of the devices of which time alone changes what is known: it is to be decided by what is there then."""
     found = (catalog.found[name] for name, _, _ in _restless(inventory) if name in catalog.found)
     return frozenset(path for one in found for path in Catalog.paths_of(one))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Told:
-    """What the kubelet is told, and what it was made from."""
-
-    resources: tuple[Resource, ...]
-    inventory: Inventory
-    away: str
-
-
-def tell(inventory: Inventory, world: World, kinds: Mapping[str, str], last: Told | None = None) -> Told:
-    """What the kubelet is told: for each configured kind its resource (`kinds` gives its name) and the devices of the inventory.
-
-    Devices of `last`, what it was told before, are used again where nothing is new.
-    """
-    if last is not None and last.away == world.away:
-        if last.inventory is inventory:
-            return last
-        if world.changed is not None and last.inventory.catalog is inventory.catalog:
-            before = last.inventory.known
-            if before.keys() == inventory.known.keys():
-                return Told(
-                    tuple(_retold(old, before, inventory, world) for old in last.resources), inventory, world.away
-                )
-    devices: dict[str, list[Device]] = {kind: [] for kind in kinds}
-    for name, known in inventory.known.items():
-        devices[known.candidate.kind].append(_device(name, known, world))
-    return Told(
-        tuple(
-            Resource(name, kind, tuple(sorted(devices[kind], key=lambda device: natural(device.id))))
-            for kind, name in kinds.items()
-        ),
-        inventory,
-        world.away,
-    )
-
-
-def _retold(old: Resource, before: Mapping[str, Known], inventory: Inventory, world: World) -> Resource:
-    """A resource whose devices are the same, some of them in another state."""
-    known = inventory.known
-    devices = tuple(
-        device
-        if known[device.qualified_name] is before[device.qualified_name]
-        else _device(device.qualified_name, known[device.qualified_name], world)
-        for device in old.devices
-    )
-    return Resource(old.name, old.kind, devices)
-
-
-def _device(name: str, known: Known, world: World) -> Device:
-    one, health = known.candidate, known.health
-    healthy = health.healthy and not world.away
-    reason = world.away if health.healthy and world.away else healths.said(health)
-    return Device(one.id, name, healthy, reason, _place(one, world.places))
-
-
-def _place(one: Candidate, places: Mapping[str, Place]) -> Place:
-    """Where a device sits: the first of its own nodes that sits somewhere."""
-    return next((place for node in one.nodes if (place := places.get(host_path(node), _NOWHERE)) != _NOWHERE), _NOWHERE)
 
 
 def some(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The thread that keeps the inventory true: it looks at the host whenever something may have changed there, and hands on what came out.
 
 The watch only says when and where to look: a look at every node, every RESCAN seconds, is the truth. Of thousands of nodes a part is looked at
-at a time, so that no change has to wait for it.
+at a time, so that no change has to wait for it. Nor does a new snapshot have to: only nodes of what is new in it are looked at then.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from nri_cdi.host.node_watch import NodeWatch
 from nri_cdi.host.uevents import Uevents
 from nri_cdi.kubelet import link
+from nri_cdi.kubelet.catalog import Catalog
 from nri_cdi.kubelet.condition import look, problem
-from nri_cdi.kubelet.inventory import Catalog, Inventory, Told, World, advance, due, tell, undecided
+from nri_cdi.kubelet.inventory import Inventory, World, advance, due, undecided
+from nri_cdi.kubelet.told import Told, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -217,52 +219,62 @@ class Keeper:
         snapshot = self._snapshot
         if snapshot is None:
             return RESCAN
-        if self._catalog is None or snapshot is not self._taken:
-            self._taken = snapshot
-            self._catalog = Catalog.of(snapshot, self._terms.kinds)
-            self._watch_nodes(self._catalog.paths)
-            self._looks, self._round, paths = {}, (), None
-        else:
-            self._watch_nodes(None)
-        world = self._world(self._catalog.paths if paths is None else paths)
+        catalog = self._catalog
+        if catalog is None or snapshot is not self._taken:
+            catalog, new = self._take(snapshot)
+            paths = None if paths is None else paths | new
+        elif self._watch is not None:
+            self._watch_nodes((), ())
+        world = self._world(catalog.paths if paths is None else paths & catalog.paths.keys())
         now = time.monotonic()
         terms = self._terms
-        self._inventory = advance(
-            self._inventory, self._catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now
-        )
+        self._inventory = advance(self._inventory, catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now)
         self._told = tell(self._inventory, world, terms.kinds, self._told)
         self._meeting.deliver(self._told)
         moments = (due(self._inventory), link.due(self._link, terms.unhealthy_after, self._all_starts()))
-        pause = RESCAN / max(1, math.ceil(len(self._catalog.paths) / PART))
+        pause = RESCAN / max(1, math.ceil(len(catalog.paths) / PART))
         return min([pause, *(moment - now for moment in moments if moment is not None and moment > now)])
+
+    def _take(self, snapshot: Specs) -> tuple[Catalog, frozenset[str]]:
+        """The catalog of a new snapshot, and at which nodes to look for it."""
+        before, self._taken = self._catalog, snapshot
+        catalog = self._catalog = Catalog.of(snapshot, self._terms.kinds, before)
+        known = before.paths.keys() if before is not None else frozenset()
+        gone = known - catalog.paths.keys()
+        self._watch_nodes(catalog.paths.keys() - known, gone)
+        for path in gone:
+            self._looks.pop(path, None)
+        self._round = ()
+        if before is None or self._watch is None:
+            return catalog, frozenset(catalog.paths)
+        differing = catalog.differing(before) & catalog.found.keys()
+        return catalog, frozenset(path for name in differing for path in Catalog.paths_of(catalog.found[name]))
 
     def _world(self, paths: Iterable[str]) -> World:
         """A look at these nodes, and what is new since the looks before."""
         seen = {path: look(self._node.host, path) for path in paths}
-        changed = {path for path, one in seen.items() if self._looks.get(path) != one}
+        changed = frozenset(path for path, one in seen.items() if self._looks.get(path) != one)
         self._looks |= {path: seen[path] for path in changed}
-        renumbered = False
+        renumbered = set()
         for path in changed:
             node = self._looks[path].node
             if node is not None and self._nodes.get(path) != node:
                 self._nodes[path] = node
                 self._places[path] = self._node.places.place(node)
-                renumbered = True
+                renumbered.add(path)
         away = link.reason(self._link, self._terms.unhealthy_after, self._all_starts(), time.monotonic())
-        return World(self._looks, self._nodes, self._places, None if renumbered else frozenset(changed), away)
+        return World(self._looks, self._nodes, self._places, changed, frozenset(renumbered), away)
 
     def _all_starts(self) -> tuple[float, ...]:
         return (self._began, *self._meeting.starts())
 
-    def _watch_nodes(self, paths: Iterable[str] | None) -> None:
-        """Watch the directories of these nodes; None: of those as before, as they are now."""
+    def _watch_nodes(self, new: Iterable[str], gone: Iterable[str]) -> None:
+        """Watch the directories of these nodes as well, and no longer those of the others; all of them as they are now."""
         try:
-            if paths is None and self._watch is not None:
-                self._watch.renew()
-            elif paths is not None:
-                watch, self._watch = self._watch, NodeWatch(paths, self._node.root)
-                if watch is not None:
-                    watch.close()
+            if self._watch is not None:
+                self._watch.change(new, gone)
+            elif self._catalog is not None:
+                self._watch = NodeWatch(self._catalog.paths, self._node.root)
         except OSError as error:
             if self._watch is not None:
                 self._watch.close()
@@ -287,26 +299,22 @@ class Keeper:
         while (left := until - time.monotonic()) > 0:
             ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
             anywhere = uevents is not None and uevents.fileno() in ready and uevents.take()
+            touched: frozenset[str] | None = frozenset()
+            if watch is not None and watch.fileno() in ready and watch.take():
+                touched = watch.touched()
+            if touched:
+                self._anywhere = anywhere  # next: what is known to be touched does not wait for a look at everything
+                return touched
+            if anywhere or touched is None:
+                return None
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
-                anywhere = True
-            if watch is not None and watch.fileno() in ready and watch.take():
-                touched = watch.touched()
-                if touched is not None:
-                    self._anywhere = (
-                        anywhere  # next: what is known to be touched does not wait for a look at everything
-                    )
-                    return touched
-                anywhere = True
-            if anywhere:
-                return None
-        return self._part()
-
-    def _part(self) -> frozenset[str] | None:
-        """The next part of the nodes to look at without a sign, and those that a decision is due about."""
-        if self._catalog is None:
-            return None
-        self._round = self._round or tuple(self._catalog.paths)
+                return self._due()
+        self._round = self._round or tuple(self._catalog.paths if self._catalog is not None else ())
         part, self._round = self._round[:PART], self._round[PART:]
-        return frozenset(part) | undecided(self._inventory, self._catalog)
+        return frozenset(part) | self._due()
+
+    def _due(self) -> frozenset[str]:
+        """The nodes of the devices that a decision may be due about, whatever is seen elsewhere."""
+        return undecided(self._inventory, self._catalog) if self._catalog is not None else frozenset()

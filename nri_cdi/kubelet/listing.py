@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nri_cdi.host.numa import Place
-    from nri_cdi.kubelet.inventory import Device, Resource
+    from nri_cdi.kubelet.told import Device, Resource
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,16 +36,17 @@ class Listing:
     def of(cls, resource: Resource, before: Listing | None = None) -> Listing:
         """The listing of a resource; what is the same in the listing `before` is taken from there."""
         devices = resource.devices
-        if before is not None and len(before.resource.devices) == len(devices):
-            old = before.resource.devices
-            new = [index for index, device in enumerate(devices) if device is not old[index]]
-            parts = list(before.parts)
-            for index in new:
-                parts[index] = _encoded(devices[index])
-            if all(devices[index].id == old[index].id and devices[index].place == old[index].place for index in new):
-                return cls(resource, b"".join(parts), before.places, parts, before.rank)
+        if before is None:
+            parts, moved = list(map(_encoded, devices)), True
         else:
-            parts = list(map(_encoded, devices))
+            old, parts = before.resource.devices, []
+            moved = len(old) != len(devices)
+            for index, device in enumerate(devices):
+                at = before.rank.get(device.id)
+                parts.append(before.parts[at] if at is not None and old[at] is device else _encoded(device))
+                moved = moved or at != index or old[at].place != device.place
+            if not moved:
+                return cls(resource, b"".join(parts), before.places, parts, before.rank)
         places = {device.id: device.place for device in devices}
         return cls(resource, b"".join(parts), places, parts, {device: rank for rank, device in enumerate(places)})
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Mapping
 
-    from nri_cdi.kubelet.inventory import Resource
+    from nri_cdi.kubelet.told import Resource
 
 Ready: TypeAlias = Callable[[tuple[str, ...]], str | None]
 """Qualified names -> None if the NRI half is connected and they resolve, else the sentence for the person. Has its own timeout."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nri_cdi.kubelet.changes import changes, omissions
 from nri_cdi.kubelet.elsewhere import Count, Elsewhere
 from nri_cdi.kubelet.identity import Rules
-from nri_cdi.kubelet.inventory import Inventory, Known, Patience, Resource, Told, remember
+from nri_cdi.kubelet.inventory import Inventory, Known, Patience, remember
 from nri_cdi.kubelet.keeper import Keeper, Meeting, Node, Terms
 from nri_cdi.kubelet.memory import Memory, boot_id
 from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from nri_cdi.kubelet.candidates import Specs
     from nri_cdi.kubelet.loop import Loop
+    from nri_cdi.kubelet.told import Resource, Told
 
 _log = logging.getLogger("nri_cdi.kubelet")
 

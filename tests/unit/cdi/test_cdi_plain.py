@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from nri_cdi.cdi import (
     ContainerEdits,
     Device,
+    DeviceEntry,
     IntelRdt,
     NetDevice,
     Scan,
+    Snapshot,
     Spec,
     SpecDirectory,
     SpecFile,
@@ -122,6 +124,42 @@ def test_packed_devices_are_equal_exactly_if_what_they_say_is() -> None:
     assert one != other
     flipped = [Device("d", annotations=dict(order)) for order in ([("a", "1"), ("b", "2")], [("b", "2"), ("a", "1")])]
     assert packed_devices(flipped[0]) == packed_devices(flipped[1])
+
+
+@pytest.mark.parametrize("is_packed", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(
+    ("name", "value", "path", "common", "same"),
+    [
+        ("d1", "1", "/a", "", True),
+        ("d1", "2", "/a", "", False),
+        ("d2", "1", "/a", "", False),
+        ("d1", "1", "/b", "", False),
+        ("d1", "1", "/a", "COMMON=1", False),
+    ],
+)
+def test_a_device_says_the_same_if_all_that_its_file_gives_to_it_is_equal_at_whatever_place(
+    is_packed: tuple[bool, bool],
+    name: str,
+    value: str,
+    path: str,
+    common: str,
+    same: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    def entry(files: list[str], name: str, value: str, path: str, common: str, *, is_packed: bool) -> DeviceEntry:
+        devices = tuple(Device(one, ContainerEdits(env=(f"{one}={value}",))) for one in files)
+        edits = ContainerEdits(env=(common,)) if common else ContainerEdits()
+        file = SpecFile(path, 0, Spec("0.6.0", "v.com/d", devices, edits))
+        if is_packed:
+            (seen,) = unpacked(packed.encode_look(Look((), (), (SeenFile(path, 0, None, True, file),)))).files  # noqa: FBT003 - `settled`
+            assert isinstance(seen.content, SpecFile)
+            file = seen.content
+        (found,) = [one for one in Snapshot.build(Scan((), (file,))).devices.values() if one.device.name == name]
+        return found
+
+    before = entry(["d0", "d1"], "d1", "1", "/a", "", is_packed=is_packed[0])
+    after = entry(["d3", "d2", "d1"], name, value, path, common, is_packed=is_packed[1])
+    assert before.says_the_same(after) is same
+    assert after.says_the_same(before) is same
 
 
 def test_a_decoded_scan_is_as_frozen_as_a_fresh_one() -> None:

@@ -62,3 +62,21 @@ def test_a_directory_that_comes_or_goes_may_change_every_node(dev: pathlib.Path,
     (dev / "a").touch()
     assert watch.take()
     assert watch.touched() == frozenset({A})
+
+
+def test_paths_that_come_are_watched_and_those_that_go_no_more(
+    tmp_path: pathlib.Path, dev: pathlib.Path, watch: NodeWatch
+) -> None:
+    (tmp_path / "dev/other").mkdir()
+    watch.take()
+    watch.change(["/dev/other/c"], [B])
+    (tmp_path / "dev/other/c").touch()
+    (dev / "b").touch()
+    assert watch.take()
+    assert watch.touched() == frozenset({"/dev/other/c"})
+    watch.change([B], ["/dev/other/c"])
+    (tmp_path / "dev/other/c").unlink()
+    assert not watch.take()
+    (dev / "b").unlink()
+    assert watch.take()
+    assert watch.touched() == frozenset({B})

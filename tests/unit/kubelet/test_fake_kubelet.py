@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nri_cdi.kubelet import api
-from nri_cdi.kubelet.inventory import Device, Resource
 from nri_cdi.kubelet.names import resource_name_problem
 from nri_cdi.kubelet.plugin import Answers, DevicePlugin
+from nri_cdi.kubelet.told import Device, Resource
 from nri_cdi.testing.kubelet import FakeKubelet, Insufficient, PreStartError, UnexpectedAdmissionError, is_extended
 from nri_cdi.testing.plugin_client import address
 

@@ -17,12 +17,12 @@ from nri_cdi.kubelet import podresources_api as api
 from nri_cdi.kubelet import standing
 from nri_cdi.kubelet.candidates import Candidate
 from nri_cdi.kubelet.elsewhere import Count, Elsewhere, offered
-from nri_cdi.kubelet.inventory import Device, Resource
 from nri_cdi.kubelet.keeper import Node
 from nri_cdi.kubelet.memory import Memory, boot_id
 from nri_cdi.kubelet.plugin import Answers, DevicePlugin
 from nri_cdi.kubelet.service import Config, KubeletHalf
 from nri_cdi.kubelet.standing import Counted
+from nri_cdi.kubelet.told import Device, Resource
 from nri_cdi.testing.kubelet import FakeKubelet
 from nri_cdi.testing.plugin_client import address
 from nri_cdi.testing.snapshots import snapshot, spec_file

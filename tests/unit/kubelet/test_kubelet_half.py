@@ -14,11 +14,12 @@ import pytest
 from nri_cdi.host.numa import Sysfs
 from nri_cdi.host.root import HostRoot
 from nri_cdi.kubelet import api, registration
-from nri_cdi.kubelet.inventory import Patience, Resource
+from nri_cdi.kubelet.inventory import Patience
 from nri_cdi.kubelet.keeper import Node
 from nri_cdi.kubelet.plugin import Answers, CannotServe, DevicePlugin
 from nri_cdi.kubelet.registration import Registration
 from nri_cdi.kubelet.service import Config, KubeletHalf
+from nri_cdi.kubelet.told import Resource
 from nri_cdi.testing.kubelet import FakeKubelet
 from nri_cdi.testing.plugin_client import address
 from nri_cdi.testing.snapshots import snapshot, spec_file

@@ -26,12 +26,16 @@ NVIDIA = {
 }
 
 
-def found(devices: Mapping[str, Iterable[str]], kind: str = GPU) -> dict[str, Candidate]:
-    return candidates(snapshot(spec_file(kind, devices, common=["/dev/nvidiactl"])), [kind])
+def found(devices: Mapping[str, Iterable[str]], kind: str = GPU) -> Mapping[str, Candidate]:
+    return candidates(snapshot(spec_file(kind, devices, common=["/dev/nvidiactl"])), [kind]).candidates
+
+
+def by_name(*several: Candidate) -> dict[str, Candidate]:
+    return {one.name: one for one in several}
 
 
 def chosen(devices: Mapping[str, Iterable[str]], rules: Rules | None = None, before: Collection[str] = ()) -> list[str]:
-    selection = select(found(devices).values(), {}, rules or Rules(), [GPU], {f"{GPU}={name}" for name in before})
+    selection = select(found(devices), {}, rules or Rules(), [GPU], frozenset(f"{GPU}={name}" for name in before))
     return sorted(name.partition("=")[2] for name in selection.names)
 
 
@@ -69,7 +73,7 @@ def test_which_names_are_advertised(
 
 
 def test_what_is_left_out_is_said_with_the_name_that_has_its_device() -> None:
-    selection = select(found(NVIDIA).values(), {}, Rules(exclude=("*=1",)), [GPU])
+    selection = select(found(NVIDIA), {}, Rules(exclude=("*=1",)), [GPU])
     assert {name.partition("=")[2]: why.reason for name, why in selection.left_out.items()} == {
         "1": "the configuration excludes it",
         "GPU-4c1f": "it is the same host device as nvidia.com/gpu=0 (/dev/nvidia0)",
@@ -80,26 +84,26 @@ def test_what_is_left_out_is_said_with_the_name_that_has_its_device() -> None:
 def test_a_host_device_is_recognised_by_its_numbers_under_another_path_also_when_only_the_host_knows_them() -> None:
     one = Candidate(f"{GPU}=a", GPU, "a", "f", (DeviceNode("/dev/x0"),))
     two = Candidate(f"{GPU}=b", GPU, "b", "f", (DeviceNode("/dev/by-id/x", type="c", major=9, minor=1),))
-    assert len(select([one, two], {}, Rules(), [GPU]).names) == 2
-    assert select([one, two], {"/dev/x0": HostNode("c", 9, 1, 0o600)}, Rules(), [GPU]).names == {one.name}
+    assert len(select(by_name(one, two), {}, Rules(), [GPU]).names) == 2
+    assert select(by_name(one, two), {"/dev/x0": HostNode("c", 9, 1, 0o600)}, Rules(), [GPU]).names == {one.name}
 
 
 def test_memory_devices_are_nobodys() -> None:
     nodes = (DeviceNode("/dev/null"),)
-    pair = [Candidate(f"{GPU}={name}", GPU, name, "f", nodes) for name in "ab"]
+    pair = by_name(*(Candidate(f"{GPU}={name}", GPU, name, "f", nodes) for name in "ab"))
     assert len(select(pair, {"/dev/null": HostNode("c", 1, 3, 0o666)}, Rules(), [GPU]).names) == 2
 
 
 def test_one_network_interface_is_one_device() -> None:
     edits = ContainerEdits(net_devices=(NetDevice("eth1", "net0"),))
     pair = candidates(snapshot(spec_file(GPU, {"a": edits, "b": edits})), [GPU])
-    assert select(pair.values(), {}, Rules(), [GPU]).names == {f"{GPU}=a"}
+    assert select(pair.candidates, {}, Rules(), [GPU]).names == {f"{GPU}=a"}
 
 
 def test_two_resources_do_not_share_a_host_device_and_the_one_configured_first_has_it() -> None:
-    both = found({"0": ["/dev/a0"]}) | found({"x": ["/dev/a0"]}, FULL)
+    both = {**found({"0": ["/dev/a0"]}), **found({"x": ["/dev/a0"]}, FULL)}
     for kinds in ([GPU, FULL], [FULL, GPU]):
-        selection = select(both.values(), {}, Rules(), kinds)
+        selection = select(both, {}, Rules(), kinds)
         assert {name.partition("=")[0] for name in selection.names} == {kinds[0]}
         (omission,) = selection.left_out.values()
         assert omission.across
@@ -118,9 +122,9 @@ def test_a_transient_spec_is_known_by_its_file_name_and_is_no_inventory_unless_i
     path: str,
     transient: bool,  # noqa: FBT001  # a table's column
 ) -> None:
-    claim = candidates(snapshot(spec_file(GPU, ["c"], path)), [GPU])
-    assert (select(claim.values(), {}, Rules(), [GPU]).names == frozenset()) == transient
-    assert select(claim.values(), {}, Rules(include=("nvidia.com/gpu=*",)), [GPU]).names == {f"{GPU}=c"}
+    claim = candidates(snapshot(spec_file(GPU, ["c"], path)), [GPU]).candidates
+    assert (select(claim, {}, Rules(), [GPU]).names == frozenset()) == transient
+    assert select(claim, {}, Rules(include=("nvidia.com/gpu=*",)), [GPU]).names == {f"{GPU}=c"}
 
 
 _paths = st.sampled_from(["/dev/a0", "/dev/a1", "/dev/a2", "/dev/a3"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -12,24 +11,21 @@ from hypothesis import strategies as st
 from nri_cdi.cdi import EMPTY, ContainerEdits, DeviceNode, HostNode, Snapshot, scan_directories
 from nri_cdi.host.numa import Place
 from nri_cdi.kubelet.candidates import Candidate
+from nri_cdi.kubelet.catalog import Catalog
 from nri_cdi.kubelet.changes import Change, changes, omissions
 from nri_cdi.kubelet.condition import Look
 from nri_cdi.kubelet.identity import Rules
 from nri_cdi.kubelet.inventory import (
     FORGET,
     UNSEEN,
-    Catalog,
-    Device,
     Inventory,
     Patience,
-    Resource,
-    Told,
     World,
     advance,
     due,
     remember,
-    tell,
 )
+from nri_cdi.kubelet.told import Device, Resource, Told, tell
 from nri_cdi.testing.snapshots import snapshot, spec_file
 
 if TYPE_CHECKING:
@@ -49,10 +45,11 @@ class Over:
     def __init__(self, *kinds: str, before: Inventory | None = None, rules: Rules | None = None) -> None:
         self.kinds = {kind: kind for kind in kinds or (GPU,)}
         self.inventory, self.rules = before or Inventory(), rules or Rules()
-        self.kept: list[Snapshot] = []
-        self.catalogs: dict[int, Catalog] = {}
-        self.world: World | None = None
+        self.catalog: Catalog | None = None
+        self.world = World({}, {})
         self.told: Told | None = None
+        self.paths: dict[str, int] = {}
+        self.swapped: set[str] = set()
 
     def at(
         self,
@@ -64,21 +61,30 @@ class Over:
         away: str = "",
     ) -> tuple[Resource, ...]:
         """What is told at that time, on a host that has all nodes but the missing ones."""
-        catalog = self.catalogs.setdefault(id(specs), Catalog.of(specs, self.kinds))
-        self.kept.append(specs)
-        nodes = {path: HostNode("c", 89, i, 0o666) for i, path in enumerate(catalog.paths)}
+        if self.catalog is None or specs is not self.catalog.source.snapshot:
+            self.catalog = Catalog.of(specs, self.kinds, self.catalog)
+        catalog, before = self.catalog, self.world
+        nodes = {path: self.number(path) for path in catalog.paths}
         looks = {path: Look(problem="is not there") if path in missing else Look(node) for path, node in nodes.items()}
-        changed = None
-        if self.world is not None and self.world.nodes == nodes:
-            changed = frozenset(path for path in looks if looks[path] != self.world.looks.get(path))
-        self.world = World(looks, nodes, places or {}, changed, away)
-        whole = advance(
-            self.inventory, catalog, replace(self.world, changed=None), self.rules, tuple(self.kinds), PATIENCE, now
-        )
-        self.inventory = advance(self.inventory, catalog, self.world, self.rules, tuple(self.kinds), PATIENCE, now)
+        changed = frozenset(path for path in looks if looks[path] != before.looks.get(path))
+        renumbered = frozenset(path for path in nodes if nodes[path] != before.nodes.get(path))
+        self.world = World(looks, {**before.nodes, **nodes}, places or {}, changed, renumbered, away)
+        rules, kinds = self.rules, tuple(self.kinds)
+        forgetful = Inventory(self.inventory.known)
+        whole = advance(forgetful, Catalog.of(specs, kinds), self.world, rules, kinds, PATIENCE, now)
+        self.inventory = advance(self.inventory, catalog, self.world, rules, kinds, PATIENCE, now)
         self.told = tell(self.inventory, self.world, self.kinds, self.told)
         assert self.told.resources == tell(whole, self.world, self.kinds).resources, "the short way is the long one"
+        assert self.inventory.left_out == whole.left_out
+        assert {path: sorted(names) for path, names in catalog.paths.items()} == {
+            path: sorted(names) for path, names in Catalog.of(specs, kinds).paths.items()
+        }
         return self.told.resources
+
+    def number(self, path: str) -> HostNode:
+        """The node that is at this path: the same numbers for all time, unless it is one of `swapped`."""
+        minor = self.paths.setdefault(path, len(self.paths)) + (1000 if path in self.swapped else 0)
+        return HostNode("c", 89, minor, 0o666)
 
 
 def gpus(*names: str, path: str = FILE) -> SpecFile:
@@ -231,22 +237,51 @@ def test_no_device_is_lost_within_the_hour_and_whatever_is_wrong_has_a_reason(
         seen |= after.keys()
 
 
-@settings(max_examples=50, deadline=None)  # each example is a life of several steps
+_paths = st.sets(st.sampled_from([f"/dev/mock/d{number}" for number in range(4)]), max_size=3)
+
+
+@st.composite
+def _specs(draw: st.DrawFn) -> Snapshot:
+    """Up to three files of two kinds: names for the same few nodes, some in two files, some files not valid."""
+    files, rejected = [], []
+    for path, kind in (("/etc/cdi/a.yaml", GPU), ("/etc/cdi/b.yaml", GPU), ("/etc/cdi/c.yaml", NIC)):
+        devices = draw(st.dictionaries(st.sampled_from(["d0", "d1", "d2", "all"]), _paths, max_size=4))
+        if not draw(st.integers(0, 3)):
+            rejected.append(path)
+        elif devices:
+            files.append(spec_file(kind, devices, path, common=draw(st.sampled_from([(), ("/dev/mock/ctl",)]))))
+    return snapshot(*files, rejected=rejected)
+
+
+_life = st.tuples(st.floats(0.1, 30), st.integers(0, 2), _paths, _paths, st.sampled_from(["", "", "away"]))
+
+
+@settings(max_examples=150, deadline=None)  # each example is a life of several steps
 @given(
-    st.lists(st.tuples(st.floats(0.1, 30), st.sets(st.sampled_from(["/dev/mock/d0", "/dev/mock/d1"]))), max_size=12),
-    st.booleans(),
+    st.lists(_specs(), min_size=3, max_size=3),
+    st.lists(_life, max_size=10),
+    st.sampled_from([Rules(), Rules(prefer=("*=all",)), Rules(exclude=("*=d1",)), Rules(shared=("/dev/mock/d0",))]),
 )
-def test_looks_that_find_little_new_come_to_the_same_as_looks_at_everything(
-    steps: list[tuple[float, set[str]]],
-    broken: bool,  # noqa: FBT001  # a property's argument
+def test_what_is_made_from_what_was_before_is_what_is_made_from_nothing(
+    several: list[Snapshot], steps: list[tuple[float, int, set[str], set[str], str]], rules: Rules
 ) -> None:
-    told, now = Over(), 0.0
-    gone = spec_file(GPU, ["gone"], "/etc/cdi/b.yaml")
-    told.at(now, snapshot(gpus("d0", "d1", "d2"), gone))
-    specs = snapshot(gpus("d0", "d1", "d2"), rejected=[gone.path] if broken else [])
-    for pause, missing in steps:
+    told, now = Over(GPU, NIC, rules=rules), 0.0
+    for pause, which, missing, swapped, away in steps:
         now += pause
-        told.at(now, specs, missing=missing)  # compares the two
+        told.swapped = swapped
+        told.at(now, several[which], missing=missing, away=away)  # compares the two
+
+
+def test_a_device_that_changes_leaves_all_others_the_objects_that_they_were() -> None:
+    names = [f"d{number}" for number in range(20)]
+    told = Over()
+    before = told.at(0, snapshot(gpus(*names)))
+    nodes = {name: [f"/dev/mock/{name}"] for name in names} | {"d7": ["/dev/mock/other7"], "d20": ["/dev/mock/d20"]}
+    after = told.at(1, snapshot(spec_file(GPU, nodes, FILE)))
+    assert [device.id for device in after[0].devices] == [*names, "d20"]
+    same = [device.id for device, old in zip(after[0].devices, before[0].devices, strict=False) if device is old]
+    assert same == [name for name in names if name != "d7"]
+    assert told.inventory.known[f"{GPU}=d7"].candidate.nodes[0].path == "/dev/mock/other7"
 
 
 def test_what_changed_is_said_once_and_devices_are_gathered_by_reason() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from nri_cdi.host.numa import Place
 from nri_cdi.kubelet import api
-from nri_cdi.kubelet.inventory import Device, Resource
 from nri_cdi.kubelet.listing import Listing
+from nri_cdi.kubelet.told import Device, Resource
 
 DEVICES = st.builds(
     Device,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nri_cdi.kubelet.inventory import Device, Resource
 from nri_cdi.kubelet.plugin import CHECKS, SENTENCE_MAX, Answers, CannotServe, DevicePlugin
+from nri_cdi.kubelet.told import Device, Resource
 from nri_cdi.testing.plugin_client import PluginClient, PluginError
 
 if TYPE_CHECKING:

@@ -292,7 +292,7 @@ def test_of_many_nodes_that_nobody_watches_each_is_looked_at_in_its_turn(
 ) -> None:
     monkeypatch.setattr(keeper, "RESCAN", 0.2)
     monkeypatch.setattr(keeper, "PART", 2)
-    monkeypatch.setattr(keeper.Keeper, "_watch_nodes", lambda _self, _paths: None)
+    monkeypatch.setattr(keeper.Keeper, "_watch_nodes", lambda _self, _new, _gone: None)
     host.make(*(f"d{number}" for number in range(7)))
     make(gpus(7))
     has(kubelet, 7)
