@@ -37,8 +37,8 @@ test-unit: setup ## the tests that need no root and no containerd
 	$(BIN)/python -m pytest -q tests/unit
 
 .PHONY: test-cluster
-test-cluster: setup runtimes ## on a real one-node Kubernetes, built when it is not there (root, go; 15 minutes, the first time half an hour)
-	@hack/get-runtime 2.4
+test-cluster: setup ## on a real one-node Kubernetes with containerd 1.7, 2.1 and 2.4, built when it is not there (root, go; 11 minutes, the first time half an hour)
+	@hack/get-runtime $(CLUSTER_RUNTIMES)
 	@hack/get-kubernetes
 	$(BIN)/python -m pytest -q tests/cluster --ignore=tests/cluster/deployed
 

@@ -49,7 +49,8 @@ class ApiServer:
         connection = _Connection(self._path, timeout)
         try:
             content = None if body is None else json.dumps(body)
-            connection.request(method, resource, content, {"Content-Type": "application/json"})
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            connection.request(method, resource, content, {"Content-Type": kind})
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         finally:

@@ -26,6 +26,12 @@ POD_RESOURCES: Final = f"{DIRECTORY}/pod-resources/kubelet.sock"
 CHECKPOINT: Final = f"{DEVICE_PLUGINS}/kubelet_internal_checkpoint"
 LOG: Final = "/var/log/kubelet.log"
 
+IMPATIENT: Final = {
+    "featureGates": {"KubeletCrashLoopBackOffMax": True},
+    "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
+}
+"""Options of a kubelet that starts a container which ends again and again after 1 s each time, not after 10 s, 20 s, up to 5 minutes."""
+
 _CONFIG: Final = f"{HOME}/kubelet.yaml"
 _NO_RUNTIME: Final = "validate service connection"
 """With these words a kubelet ends that does not find the container runtime at its start; on a node it is started again then."""

@@ -95,10 +95,16 @@ class Result:
         return f"{self.outcome if self.outcome == 'passed' else self.outcome.upper()} {self.seconds:5.1f} s"
 
 
-def table(results: Mapping[tuple[str, str, str], Result]) -> list[str]:
-    """The lines of the table of the results by (test, containerd's series, case); empty when none of its tests ran."""
+def table(results: Mapping[tuple[str, str, str], Result | str]) -> list[str]:
+    """The lines of the table of the results by (test, containerd's series, case), or of why there is none; empty when none of its tests ran."""
     rows = [row for part in PARTS.values() for row in part]
-    columns = sorted({series for test, series, case in results if _row_of(rows, test, case)})
+    columns = sorted(
+        {
+            series
+            for (test, series, case), result in results.items()
+            if isinstance(result, Result) and _row_of(rows, test, case)
+        }
+    )
     if not columns:
         return []
     width = max(len(row.what) for row in rows) + 4

@@ -252,17 +252,20 @@ def manifest(case: Case) -> Object:
     return pod(case.pod, container("main"), init=[hold, second], restart=case.restart, volumes=volumes)
 
 
-def play(stage: Stage, layer: Layer, cases: Iterable[Case]) -> list[Row]:
-    """Bring one layer about for these cases. Everything is whole again afterwards."""
+def play(stage: Stage, layer: Layer, cases: Iterable[Case], *, nudged: bool = False) -> list[Row]:
+    """Bring one layer about for these cases. Everything is whole again afterwards.
+
+    With `nudged` the kubelet is made to try again early, and the seconds say nothing.
+    """
     cases = tuple(cases)
     try:
         _admit(stage, layer, cases)
         layer.cause(stage)
         since = _release(stage, cases)
         refused = {case: _wait_refused(stage.cluster, case, since[case]) for case in cases}
-        looked = {case: _look(stage.cluster, case, refused[case]) for case in cases}
+        looked = {case: _look(stage.cluster, case, refused[case], nudged=nudged) for case in cases}
         layer.mend(stage)
-        seconds = _recoveries(stage.cluster, cases)
+        seconds = _recoveries(stage.cluster, cases, nudged=nudged)
         return [
             Row(stage.cluster.series, layer.name, case.kind, case.restart, *looked[case], *seconds[case])
             for case in cases
@@ -330,12 +333,14 @@ _FINAL: Final = frozenset({"CreateContainerConfigError", "CreateContainerError",
 container's state before, between and after the tries; and one that has failed for good has RunContainerError for a moment."""
 
 
-def _look(cluster: Cluster, case: Case, event: Event) -> tuple[str, str, str, str, str, str]:
+def _look(cluster: Cluster, case: Case, event: Event, *, nudged: bool) -> tuple[str, str, str, str, str, str]:
     """What a user sees: status, phase, state, reason, and the reason and text of the event, which `kubectl describe` must show."""
 
     def told(status: PodStatus) -> bool:
         one = status.containers.get("c")
         if one is None or one.reason not in (_FINAL if case.restart == "Never" else _TRIED_AGAIN):
+            if nudged:
+                cluster.nudge(case.pod)
             return False
         return one.reason != "StartError" or case.kind == "sidecar" or status.phase == "Failed"
 
@@ -352,11 +357,13 @@ def _look(cluster: Cluster, case: Case, event: Event) -> tuple[str, str, str, st
             return shown, status.phase, one.state, one.reason, event.reason, plain(event.message)
 
 
-def _recoveries(cluster: Cluster, cases: tuple[Case, ...]) -> dict[Case, tuple[bool, float | None]]:
+def _recoveries(cluster: Cluster, cases: tuple[Case, ...], *, nudged: bool) -> dict[Case, tuple[bool, float | None]]:
     """Whether each pod runs by itself from now on, and after how many seconds."""
     started = time.monotonic()
     open_, result = set(cases), {}
     while open_ and time.monotonic() - started < _PATIENCE:
+        if nudged:
+            cluster.nudge(*(case.pod for case in open_))
         for case in sorted(open_):
             status = cluster.status(case.pod)
             if status.running or status.phase == "Failed":
@@ -373,11 +380,12 @@ _VARYING: Final = (
     (re.compile(r"device_\d+"), "device_<n>"),
     (re.compile(r"&\{.*?\} <nil>\}|&\{.*?<nil>\}"), "<endpoint>"),
     (re.compile(r"\bprocess \d+"), "process <n>"),
+    (re.compile(r"\bcontainerd \S+ \(NRI \S+\)"), "containerd <version> (NRI <version>)"),
 )
 
 
 def plain(message: str) -> str:
-    """An event's text with `<...>` in place of ids and numbers that are different each time, in one line."""
+    """An event's text with `<...>` in place of ids and numbers that are different each time or on each node, in one line."""
     for pattern, word in _VARYING:
         message = pattern.sub(word, message)
     return " ".join(message.split())

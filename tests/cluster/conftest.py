@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.cluster import Cluster
 from lab.equipped import Equipped
+from lab.kubelet import IMPATIENT
 from lab.kubernetes import parts
 from lab.lifecycle import Result, table
 from lab.runtimes import containerd, runc
@@ -14,12 +15,11 @@ from lab.trouble import LabError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-SERIES = os.environ.get("CLUSTER_RUNTIMES", "1.7 2.1").split()
+SERIES = os.environ.get("CLUSTER_RUNTIMES", "1.7 2.1 2.4").split()
+ONE = SERIES[0]
+"""Where a test with the marker `one_series` runs."""
 
-IN_PART = {} if "CLUSTER_RUNTIMES" in os.environ else {"2.4": "test_first_scene.py"}
-"""Further series, and the file of tests that runs on each: what differs between runtimes is tested without a kubelet, in tests/runtime."""
-
-RESULTS = pytest.StashKey[dict[tuple[str, str, str], Result]]()
+RESULTS = pytest.StashKey[dict[tuple[str, str, str], Result | str]]()
 
 
 def place(item: pytest.Item) -> tuple[str, str, str]:
@@ -30,9 +30,19 @@ def place(item: pytest.Item) -> tuple[str, str, str]:
     return getattr(item, "originalname", item.name), series, case
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what `one_series` means."""
+    config.addinivalue_line(
+        "markers",
+        "one_series(why): runs on the first series of containerd only, since the runtime has no part in what it tests",
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what does not run on a series that is tested in part."""
-    left_out = [item for item in items if IN_PART.get(place(item)[1], item.path.name) != item.path.name]
+    """Leave out, on all series but one, what is marked `one_series`. The table says so."""
+    left_out = [item for item in items if item.get_closest_marker("one_series") and place(item)[1] not in {"", ONE}]
+    results = config.stash.setdefault(RESULTS, {})
+    results.update({place(item): f"on {ONE} only" for item in left_out})
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -41,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep how each test ended, for the table."""
     report = yield
-    results = item.config.stash.setdefault(RESULTS, {})
+    results = item.config.stash[RESULTS]
     if report.when == "call" or (report.when == "setup" and not report.passed):
         results[place(item)] = Result(report.outcome, report.duration)
     return report
@@ -57,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(line)
 
 
-@pytest.fixture(scope="session", params=[*SERIES, *IN_PART])
+@pytest.fixture(scope="session", params=SERIES)
 def series(request: pytest.FixtureRequest) -> str:
     """Each series of containerd that $CLUSTER_RUNTIMES names. A missing part fails the tests: they did not run."""
     wanted = str(request.param)
@@ -74,8 +84,8 @@ def series(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def running_cluster(series: str) -> Iterator[Equipped]:
-    """One cluster of each series for the whole run; tests take `equipped`."""
-    with Cluster(series) as cluster:
+    """One cluster of each series for the whole run; tests take `equipped`. A kubelet with its own patience is looked at on one."""
+    with Cluster(series, kubelet={} if series == ONE else IMPATIENT) as cluster:
         yield Equipped(cluster)
 
 
@@ -84,6 +94,12 @@ def equipped(running_cluster: Equipped) -> Equipped:
     """The shared cluster with both halves of nri-cdi running as two processes, and no pods."""
     running_cluster.tidy()
     return running_cluster
+
+
+@pytest.fixture
+def patient(series: str) -> bool:
+    """Whether to wait until the kubelet tries again in its own time, in which the runtime has no part: on one series."""
+    return series == ONE
 
 
 @pytest.fixture

@@ -248,7 +248,7 @@ def test_after_a_reboot_device_nodes_that_appear_late_cost_no_pod(equipped: Equi
         assert "is not there" in cluster.wait_reason(name, "CreateContainerConfigError")
         assert cluster.status(name).phase != "Failed"
     equipped.furnish()
-    cluster.wait_running(*before, timeout=30)
+    cluster.hurry(*before)
     assert {name: equipped.look(name) for name in before} == before
 
 

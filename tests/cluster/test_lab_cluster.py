@@ -19,6 +19,8 @@ from lab.trouble import LabError, wait_until
 if TYPE_CHECKING:
     from lab.cluster import Cluster
 
+pytestmark = pytest.mark.one_series("the lab itself")
+
 HACK = Path(__file__).resolve().parents[2] / "hack"
 
 HOLDER = textwrap.dedent(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lab.equipped import Equipped
     from lab.sandbox import Program
 
+pytestmark = pytest.mark.one_series("the kubelet and its plugins among themselves")
+
 FOUND = "registered with the kubelet (it found our socket)"
 OTHERS = ["other-1", "other-2"]
 
@@ -55,10 +57,12 @@ def test_by_plugins_registry_a_new_kubelet_finds_the_plugin_before_the_pods_that
     cluster.end("waits")
     cluster.wait_reason("waits", "CreateContainerConfigError")
     before = agent.log().count(FOUND)
-    cluster.kubelet.restart()
+    cluster.kubelet.stop()
+    # before the new kubelet tries: the next time is 10 to 15 s later
+    equipped.start("nri")
+    cluster.kubelet.start()
     wait_until(lambda: len(healthy_devices(cluster.path("/"), mock.KIND)) == mock.COUNT, 10, "the registration")
     assert agent.log().count(FOUND) == before + 1
-    equipped.start("nri")
     cluster.wait_running("waits", timeout=30)
     assert equipped.look("waits").problems == []
     assert equipped.look("waits").allocated == devices
