@@ -18,12 +18,15 @@ from deployed.matrix import GPU, MATRIX
 
 from nri_cdi.cli import build
 from nri_cdi.cli.serve import settings_of
+from nri_cdi.kubelet.names import resource_names
+from nri_cdi.settings import SettingsError, names
 
 if TYPE_CHECKING:
     from nri_cdi.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 CHART = CHECKOUT / "deploy/helm/nri-cdi"
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 CACHE = Path(os.environ.get("NRI_CDI_CACHE", "~/.cache/nri-cdi")).expanduser()
 
 Object = dict[str, Any]
@@ -69,12 +72,23 @@ def containers(one: Object) -> list[Object]:
     return found
 
 
-def settings(container: Object, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What nri-cdi itself makes of the container's arguments."""
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings from the environment of the tests."""
     for name in [name for name in os.environ if name.startswith("NRI_CDI_")]:
         monkeypatch.delenv(name)
-    arguments = [one for one in container["args"] if not one.startswith("--config=")]
-    return settings_of(build(arguments).parse_args(arguments))
+
+
+def settings(container: Object, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What nri-cdi itself makes of the container's arguments and variables."""
+    given(container, monkeypatch)
+    return settings_of(build(container["args"]).parse_args(container["args"]))
+
+
+def given(container: Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container's variables; the file that one names is there, and empty."""
+    clean(monkeypatch)
+    for one in container.get("env", ()):
+        monkeypatch.setenv(one["name"], "/dev/null" if one["name"] == "NRI_CDI_CONFIG" else one["value"])
 
 
 @pytest.fixture(params=MATRIX, ids=lambda values: json.dumps(values)[:60])
@@ -128,6 +142,69 @@ def test_the_agent_takes_the_arguments_and_both_halves_agree(values: Object, mon
         assert halves["device-plugin"].guard is values.get("guard", True)
 
 
+def test_a_command_that_is_run_in_a_container_has_its_settings(values: Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    for container in containers(daemonset(values)):
+        served = settings(container, monkeypatch)
+        check = settings_of(build(["uninstall-check"]).parse_args(["uninstall-check"]))
+        for name in ("annotation_prefix", "nri_socket", "cdi_dir", "kubelet_dir", "run_dir", "host_root"):
+            assert getattr(check, name) == getattr(served, name), name
+
+
+def test_the_settings_that_are_allowed_are_those_that_no_other_value_gives() -> None:
+    given = {
+        name
+        for container in containers(daemonset({"advertise": [GPU]}))
+        for name in [
+            *(argument.partition("=")[0].removeprefix("--") for argument in container["args"][1:]),
+            *(one["name"].removeprefix("NRI_CDI_").lower().replace("_", "-") for one in container["env"]),
+        ]
+    }
+    # the directory where the halves meet is a mount of the chart
+    assert set(SCHEMA["properties"]["settings"]["properties"]) == set(names()) - given - {"run-dir"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("settle", 60),
+        ("settle", "a minute"),
+        ("settle", -1),
+        ("deadline", "0.12345"),
+        ("pre-start", "off"),
+        ("pre-start", False),
+        ("pre-start", "never"),
+        ("mode", "observe"),
+        ("mode", "watch"),
+        ("foreign-keys", "inject"),
+        ("allow-kind", ["vendor.com/*"]),
+        ("allow-kind", ["a b"]),
+        ("allow-namespace", ["team-*"]),
+        ("allow-namespace", ["a/b"]),
+        ("allow-hook", ["usr/bin"]),
+        ("include", ["nvidia.com/gpu=GPU-*", "*=all"]),
+        ("include", ["all"]),
+        ("shared-node", ["/dev/kfd"]),
+        ("shared-node", ["/"]),
+        ("settel", 60),
+    ],
+    ids=str,
+)
+def test_the_schema_takes_the_settings_that_the_agent_takes(
+    name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean(monkeypatch)
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump({name: value}))
+    try:
+        settings_of(build(["nri"]).parse_args(["nri", "--config", str(file)]))
+    except SettingsError:
+        taken = False
+    else:
+        taken = True
+    said = run_helm("template", "nri-cdi", str(CHART), values={"settings": {name: value}})
+    assert (said.returncode == 0) is taken, said.stderr
+
+
 def test_what_the_arguments_name_is_mounted(values: Object, monkeypatch: pytest.MonkeyPatch) -> None:
     for container in containers(daemonset(values)):
         half = settings(container, monkeypatch)
@@ -160,10 +237,8 @@ def test_the_update_goes_node_by_node_and_never_has_two_agents_on_a_node() -> No
 
 def test_changed_settings_make_new_pods() -> None:
     first, second = (
-        daemonset({"settings": {"log-level": level}})["spec"]["template"]["metadata"]["annotations"][
-            "checksum/settings"
-        ]
-        for level in ("debug", "info")
+        daemonset({"settings": {"settle": seconds}})["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+        for seconds in (30, 60)
     )
     assert first != second
 
@@ -213,6 +288,17 @@ def test_the_required_plugins_policy_is_off_by_default_and_asks_for_the_advertis
         ({"cdi": {"specDirs": []}}, "cdi/specDirs"),
         ({"cdi": {"annotationPrefix": "cdi.k8s.io"}}, "cdi/annotationPrefix"),
         ({"image": {"digest": "sha256:12"}}, "image/digest"),
+        ({"image": {"repository": "nri-cdi:dev"}}, "image/repository"),
+        ({"image": {"tag": "v1 beta"}}, "image/tag"),
+        ({"nri": None}, "nri"),
+        ({"nri": {"plugin": {"index": None}}}, "index"),
+        ({"fullnameOverride": "My_Name"}, "fullnameOverride"),
+        ({"nodeSelector": {"gpu": True}}, "nodeSelector/gpu"),
+        ({"podLabels": {"a": 1}}, "podLabels/a"),
+        ({"podLabels": {"app.kubernetes.io/name": "x"}}, "app.kubernetes.io/name is the charts own"),
+        ({"resources": {"nri": {"limit": {"memory": "1Gi"}}}}, "limit"),
+        ({"resources": {"nri": {"limits": {"memory": "1 GB"}}}}, "resources/nri/limits/memory"),
+        ({"settings": {"log-level": "debug"}}, "log-level"),
         ({"image": {"pullPolicy": "Sometimes"}}, "image/pullPolicy"),
         ({"log": {"level": "loud"}}, "log/level"),
         ({"guard": "yes"}, "guard"),
@@ -228,24 +314,79 @@ def test_a_wrong_value_is_refused_by_name(wrong: Object, said: str) -> None:
     assert said in refused.stderr.replace("'", ""), refused.stderr
 
 
+@pytest.mark.parametrize(
+    "advertise",
+    [
+        [GPU, "vendor.com/nic"],
+        ["Vendor.com/GPU=vendor.com/gpu"],
+        ["Vendor.com/GPU"],
+        ["vendor_x.com/gpu"],
+        ["vendor.com/gpu=gpu"],
+        ["vendor.com/gpu=vendor.com/G_P.U-x"],
+        ["vendor.com/gpu=vendor.com/gpu-"],
+        ["vendor.com/gpu=kubernetes.io/gpu"],
+        ["vendor.com/gpu=requests.vendor.com/gpu"],
+        [f"vendor.com/gpu=vendor.com/{'g' * 64}"],
+        [f"vendor.com/gpu={'v' * 240}.com/gpu"],
+        [f"vendor.com/gpu={'v' * 241}.com/gpu"],
+        ["vendor.com/gpu", "vendor.com/gpu=other.com/gpu"],
+        ["vendor.com/gpu", "other.com/gpu=vendor.com/gpu"],
+    ],
+    ids=lambda names: " ".join(names)[:60],
+)
+def test_a_name_that_the_agent_would_not_advertise_is_refused_in_words(advertise: list[str]) -> None:
+    try:
+        resource_names(advertise)
+    except ValueError:
+        taken = False
+    else:
+        taken = True
+    said = run_helm("template", "nri-cdi", str(CHART), values={"advertise": advertise})
+    assert (said.returncode == 0) is taken, said.stderr
+    assert taken or "advertise: " in said.stderr
+
+
+def test_what_moves_with_the_kubelets_root_directory_is_mounted_from_there_and_seen_where_it_always_is() -> None:
+    pod = daemonset(
+        {"advertise": [GPU], "kubelet": {"registration": "plugins-registry", "rootDir": "/var/lib/k0s/kubelet"}}
+    )["spec"]["template"]["spec"]
+    paths = {one["name"]: one["hostPath"]["path"] for one in pod["volumes"]}
+    (half,) = (one for one in pod["containers"] if one["name"] == "device-plugin")
+    seen = {mount["mountPath"]: paths[mount["name"]] for mount in half["volumeMounts"]}
+    assert {inside: outside for inside, outside in seen.items() if inside.startswith("/var/lib")} == {
+        "/var/lib/kubelet/device-plugins": "/var/lib/kubelet/device-plugins",
+        "/var/lib/kubelet/pod-resources": "/var/lib/k0s/kubelet/pod-resources",
+        "/var/lib/kubelet/plugins_registry": "/var/lib/k0s/kubelet/plugins_registry",
+    }
+
+
+def test_directories_that_are_seen_through_the_same_one_are_mounted_once() -> None:
+    dirs = [{"path": "/etc/cdi", "mountParent": True}, {"path": "/etc/more", "mountParent": True}]
+    pod = daemonset({"advertise": [GPU], "cdi": {"specDirs": dirs}, "hostPaths": ["/etc", "/dev"]})["spec"]["template"][
+        "spec"
+    ]
+    for container in pod["containers"]:
+        seen = [mount["mountPath"] for mount in container["volumeMounts"] if mount["mountPath"].startswith("/host")]
+        assert seen == ["/host/etc", "/host/dev"]
+
+
 def test_helm_finds_nothing_to_complain_of(values: Object) -> None:
     said = run_helm("lint", "--strict", "--quiet", "--kube-version", "1.34.0", str(CHART), values=values)
     assert said.returncode == 0, said.stdout + said.stderr
 
 
 def leaves(schema: Object, name: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """The values that the schema describes by name."""
+    """The values that the schema describes by name, each as a whole."""
     parts = schema.get("properties")
-    if not parts or name == ("seLinuxOptions",):
+    if not parts or (name and "description" in schema):
         return {name}
     return set(itertools.chain.from_iterable(leaves(part, (*name, key)) for key, part in parts.items()))
 
 
 def test_every_value_has_a_default_and_a_meaning() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    for name in leaves(schema) - {("global",)}:
-        place, part = defaults, schema
+    for name in leaves(SCHEMA) - {("global",)}:
+        place, part = defaults, SCHEMA
         for key in name:
             place, part = place[key], part["properties"][key]
         assert part.get("description") or part.get("enum"), name

@@ -41,19 +41,40 @@ def test_the_validator_is_enabled_where_pods_may_require_the_plugin_and_requires
     assert tomllib.loads(config(version, "/s", "nri-cdi"))["plugins"][NRI]["default_validator"] == {"enable": True}
 
 
-@pytest.mark.parametrize(("series", "version"), [("1.7", "2"), ("2.1", "2"), ("2.1", "3")])
+@pytest.mark.parametrize(
+    ("series", "version"), [("1.7", "2"), ("2.1", "2"), ("2.1", "3"), ("2.4", "2"), ("2.4", "3"), ("2.4", "4")]
+)
 def test_containerd_itself_reads_the_printed_configuration_so(tmp_path: Path, series: str, version: str) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text(config(version, "/run/elsewhere.sock", "nri-cdi"))
-    containerd = CACHE / "runtimes" / series / "bin/containerd"
-    command = [str(containerd), "--config", str(file), "config", "dump"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # the lab's containerd
-    table = tomllib.loads(said.stdout)["plugins"][NRI]
+    table = read_by(series, tmp_path, config(version, "/run/elsewhere.sock", "nri-cdi"))
     assert (table["disable"], table["disable_connections"], table["socket_path"]) == (
         False,
         False,
         "/run/elsewhere.sock",
     )
+    if series == "2.4":
+        assert table["default_validator"]["enable"] is True
+
+
+@pytest.mark.parametrize(("series", "version"), [("1.7", "2"), ("2.1", "3"), ("2.4", "4")])
+def test_as_a_file_of_its_own_that_the_configuration_imports_it_turns_nri_on_too(
+    tmp_path: Path, series: str, version: str
+) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/nri.toml").write_text(config(version, "/run/elsewhere.sock", None))
+    off = f'version = {version}\nimports = ["{tmp_path}/conf.d/*.toml"]\n[plugins."{NRI}"]\n  disable = true\n'
+    table = read_by(series, tmp_path, off)
+    assert (table["disable"], table["socket_path"]) == (False, "/run/elsewhere.sock")
+
+
+def read_by(series: str, tmp_path: Path, text: str) -> dict[str, Any]:
+    """What containerd itself makes of NRI's table in its configuration."""
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    containerd = CACHE / "runtimes" / series / "bin/containerd"
+    command = [str(containerd), "--config", str(file), "config", "dump"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # the lab's containerd
+    table: dict[str, Any] = tomllib.loads(said.stdout)["plugins"][NRI]
+    return table
 
 
 def entry(pod: str, container: str, names: list[str], *, guard: bool, prefix: str = PREFIX) -> dict[str, Any]:

@@ -129,3 +129,44 @@ def test_an_installation_that_fails_leaves_what_is_there(sandbox: Sandbox) -> No
         )
     assert there.readlink() == Path("/opt/nri-cdi/env.old/bin/nri-cdi")
     assert environments(sandbox) == set()
+
+
+def test_to_remove_what_is_not_there_is_no_failure(sandbox: Sandbox) -> None:
+    install(sandbox, "--remove")
+    assert "disable" not in sandbox.path("/opt/stand-in/said").read_text()
+
+
+def test_the_program_stays_while_containerd_starts_it_itself(sandbox: Sandbox) -> None:
+    program, plugin = sandbox.path("/opt/nri-cdi/bin/nri-cdi"), sandbox.path("/opt/nri/plugins/10-nri-cdi")
+    for one in (program, plugin):
+        one.parent.mkdir(parents=True)
+        one.touch()
+    with pytest.raises(LabError, match="first deploy/pre-installed/install --remove"):
+        install(sandbox, "--remove")
+    assert program.exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [("1.7.24~ds1", False), ("v2.0.5", False), ("2.1.9+unknown", True), ("v2.10.1", True), (None, False)],
+)
+def test_a_plugin_that_containerd_starts_itself_is_installed_for_2_1_and_newer_only(
+    sandbox: Sandbox, version: str | None, *, taken: bool
+) -> None:
+    sandbox.path("/opt/stand-in/systemctl").write_text("#!/bin/sh\nexit 3\n")  # no unit is active
+    containerd, program = sandbox.path("/opt/stand-in/containerd"), sandbox.path("/opt/nri-cdi/bin/nri-cdi")
+    program.parent.mkdir(parents=True)
+    for one in (containerd, program):
+        one.write_text(f"#!/bin/sh\necho containerd github.com/containerd/containerd {version}\n")
+        one.chmod(0o755)
+    if version is None:
+        containerd.unlink()
+    plugin = sandbox.path("/opt/nri/plugins/10-nri-cdi")
+    command = ("env", f"PATH=/opt/stand-in:{os.environ['PATH']}", "CONTAINERD=/opt/stand-in/containerd")
+    if taken:
+        sandbox.run(*command, f"{CHECKOUT}/deploy/pre-installed/install")
+        assert plugin.exists()
+    else:
+        with pytest.raises(LabError, match=r"2\.1 or newer"):
+            sandbox.run(*command, f"{CHECKOUT}/deploy/pre-installed/install")
+        assert not plugin.exists()

@@ -40,19 +40,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The flags that both halves must agree on. */ -}}
-{{- define "nri-cdi.args" -}}
+{{- /* What both halves must agree on. Variables, not flags: so a command that is run in the container (nri-cdi status) has the same. */ -}}
+{{- define "nri-cdi.env" -}}
+{{- $dirs := list -}}
+{{- range .Values.cdi.specDirs -}}
+{{- $dirs = append $dirs (printf "%s%s" (.mountParent | default false | ternary "/host" "") .path) -}}
+{{- end -}}
 {{- if .Values.settings }}
-- --config=/etc/nri-cdi/settings.yaml
+- name: NRI_CDI_CONFIG
+  value: /etc/nri-cdi/settings.yaml
 {{- end }}
-{{- range .Values.cdi.specDirs }}
-- --cdi-dir={{ if .mountParent }}/host{{ end }}{{ .path }}
-{{- end }}
-- --nri-socket={{ .Values.nri.socketDir }}/nri.sock
-- --annotation-prefix={{ .Values.cdi.annotationPrefix }}
-- --host-root=/host
-- --log-level={{ .Values.log.level }}
-- --log-format={{ .Values.log.format }}
+- name: NRI_CDI_CDI_DIR
+  value: {{ join "," $dirs }}
+- name: NRI_CDI_NRI_SOCKET
+  value: {{ .Values.nri.socketDir }}/nri.sock
+- name: NRI_CDI_KUBELET_DIR
+  value: {{ .Values.kubelet.dir }}
+- name: NRI_CDI_ANNOTATION_PREFIX
+  value: {{ .Values.cdi.annotationPrefix }}
+- name: NRI_CDI_HOST_ROOT
+  value: /host
+- name: NRI_CDI_LOG_LEVEL
+  value: {{ .Values.log.level }}
+- name: NRI_CDI_LOG_FORMAT
+  value: {{ .Values.log.format }}
 {{- end -}}
 
 {{- define "nri-cdi.securityContext" -}}
@@ -83,15 +94,35 @@ readinessProbe:
   timeoutSeconds: 3
 {{- end -}}
 
-{{- define "nri-cdi.specMounts" -}}
-{{- range $number, $dir := .Values.cdi.specDirs }}
-- name: cdi-{{ $number }}
-  mountPath: {{ if .mountParent }}/host{{ dir .path }}{{ else }}{{ .path }}{{ end }}
-  {{- include "nri-cdi.readOnly" $ | nindent 2 }}
-{{- end }}
-{{- range $number, $path := .Values.hostPaths }}
-- name: host-{{ $number }}
-  mountPath: /host{{ $path }}
+{{- /* The node's directories that are looked into, as JSON: each once, whoever asks for it. */ -}}
+{{- define "nri-cdi.directories" -}}
+{{- $all := list -}}
+{{- range $number, $_ := .Values.cdi.specDirs -}}
+{{- $name := printf "cdi-%d" $number -}}
+{{- if .mountParent -}}
+{{- $all = append $all (dict "name" $name "path" (dir .path) "mountPath" (printf "/host%s" (dir .path)) "type" "Directory") -}}
+{{- else -}}
+{{- $all = append $all (dict "name" $name "path" .path "mountPath" .path "type" "DirectoryOrCreate") -}}
+{{- end -}}
+{{- end -}}
+{{- range $number, $path := .Values.hostPaths -}}
+{{- $all = append $all (dict "name" (printf "host-%d" $number) "path" $path "mountPath" (printf "/host%s" $path) "type" "Directory") -}}
+{{- end -}}
+{{- $once := list -}}
+{{- $mounted := dict -}}
+{{- range $all -}}
+{{- if not (hasKey $mounted .mountPath) -}}
+{{- $once = append $once . -}}
+{{- $_ := set $mounted .mountPath true -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $once -}}
+{{- end -}}
+
+{{- define "nri-cdi.directoryMounts" -}}
+{{- range include "nri-cdi.directories" . | fromJsonArray }}
+- name: {{ .name }}
+  mountPath: {{ .mountPath }}
   {{- include "nri-cdi.readOnly" $ | nindent 2 }}
 {{- end }}
 {{- if .Values.settings }}
@@ -126,4 +157,30 @@ admissionregistration.k8s.io/v1beta1
 {{- $names = append $names (splitList "=" . | last) -}}
 {{- end -}}
 {{- toJson $names -}}
+{{- end -}}
+
+{{- /* What the schema cannot say in words. */ -}}
+{{- define "nri-cdi.check" -}}
+{{- $kinds := dict -}}
+{{- $resources := dict -}}
+{{- range .Values.advertise -}}
+{{- $kind := splitList "=" . | first -}}
+{{- $name := splitList "=" . | last -}}
+{{- if or (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$" $name)) (gt (splitList "/" $name | first | len) 244) (gt (splitList "/" $name | last | len) 63) -}}
+{{- fail (printf "advertise: %s cannot be a Kubernetes resource: that has a lower-case DNS name of at most 244 bytes, a slash, and at most 63 letters, digits, '-', '_' and '.'; %s=RESOURCE gives it another name, such as %s=vendor.com/gpu" $name $kind $kind) -}}
+{{- end -}}
+{{- if or (contains "kubernetes.io/" $name) (hasPrefix "requests." $name) -}}
+{{- fail (printf "advertise: %s cannot be a Kubernetes resource: names under kubernetes.io/, and those that begin with 'requests.', are Kubernetes' own; %s=RESOURCE gives it another name" $name $kind) -}}
+{{- end -}}
+{{- if or (hasKey $kinds $kind) (hasKey $resources $name) -}}
+{{- fail (printf "advertise: %s is there twice, as a kind or as a resource: keep one of them" .) -}}
+{{- end -}}
+{{- $_ := set $kinds $kind true -}}
+{{- $_ := set $resources $name true -}}
+{{- end -}}
+{{- range $label, $_ := .Values.podLabels -}}
+{{- if hasKey (include "nri-cdi.labels" $ | fromYaml) $label -}}
+{{- fail (printf "podLabels: %s is the chart's own label; leave it out" $label) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
