@@ -6,11 +6,11 @@ half, over the local socket or, in one process, directly.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import logging
 import os
-import pathlib
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -20,13 +20,14 @@ from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
     from nri_cdi.account import Account
     from nri_cdi.inject import Stance
     from nri_cdi.kubelet.service import KubeletHalf
     from nri_cdi.nri import Plugin, Runner
+    from nri_cdi.readiness import Slots
     from nri_cdi.settings import Settings
     from nri_cdi.telemetry.http import Pages
 
@@ -101,10 +102,10 @@ class NriHalf:
         self._thread.start()
 
     def stop(self) -> None:
-        """End serving; what is being handled is answered first."""
+        """End serving; what is being handled is answered first. Before `start` there is nothing to end."""
         self._stopping.set()
         self._runner.stop()
-        self._thread.join()
+        _join(self._thread)
 
     def _run(self) -> None:
         from nri_cdi.host.slot import Slot, Taken  # noqa: PLC0415  # as above
@@ -183,7 +184,8 @@ def _last_resort(seconds: float | None) -> None:
 def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socket | None = None) -> int:
     """Run the agent with one or both halves until SIGTERM or SIGINT. Returns the exit status.
 
-    `inherited` is the connection of a runtime that started us itself: then the agent also ends when that one is lost.
+    `inherited` is the connection of a runtime that started us itself: then the agent also ends when that one is lost. Raises ValueError for
+    resources or directories that cannot be, and OSError where the node does not let us have what we need; nothing is left running then.
     """
     stop = threading.Event()
 
@@ -199,30 +201,43 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
         signal.SIGALRM, file=2, chain=True
     )  # then the signal ends the process, as ever: see `_last_resort`
     specs = Specs(settings.cdi_dir)
-    specs.start()  # the first look runs in a child while we load
-    nri_half = NriHalf(settings, specs, inherited, stop.set) if nri else None
-    kubelet_half = _kubelet_half(settings, nri_half) if kubelet else None
-    if kubelet_half is not None:
-        specs.subscribe(kubelet_half.update)
-        kubelet_half.start()
     watching = threading.Thread(target=_guarded, args=(specs.run,), name="specs")
-    watching.start()
-    if specs.current(FIRST_SNAPSHOT) is None:
-        LOG.warning("the spec files are not read yet after %g s; going on", FIRST_SNAPSHOT)
-    gc.freeze()  # what is loaded stays: no collection needs to look at it
-    if nri_half is not None:
-        nri_half.start()
-    pages = _pages(settings.http, watching, nri_half, kubelet_half) if settings.http else None
-    stop.wait()
-    if pages is not None:
-        pages.stop()
-    specs.stop()
-    watching.join()
-    if kubelet_half is not None:
-        kubelet_half.stop()
-    if nri_half is not None:
-        nri_half.stop()
+    threads: list[threading.Thread] = [watching]
+    problems: dict[str, Callable[[], str | None]] = {}
+    with contextlib.ExitStack() as ends:  # in the reverse order, also when a later step fails
+        pages = _pages(settings.http, threads, problems) if settings.http else None
+        if pages is not None:
+            ends.callback(pages.stop)
+        specs.start()  # the first look runs in a child while we load
+        nri_half = NriHalf(settings, specs, inherited, stop.set) if nri else None
+        kubelet_half = _kubelet_half(settings, nri_half) if kubelet else None
+        if nri_half is not None:
+            threads.append(nri_half.thread)
+            problems["nri"] = nri_half.problem
+            ends.callback(nri_half.stop)
+        if kubelet_half is not None:
+            problems["kubelet"] = kubelet_half.problem
+            ends.callback(kubelet_half.stop)
+            specs.subscribe(kubelet_half.update)
+            kubelet_half.start()
+        ends.callback(_join, watching)
+        ends.callback(specs.stop)
+        watching.start()
+        if specs.current(FIRST_SNAPSHOT) is None:
+            LOG.warning("the spec files are not read yet after %g s; going on", FIRST_SNAPSHOT)
+        gc.freeze()  # what is loaded stays: no collection needs to look at it
+        if nri_half is not None:
+            nri_half.start()
+        if pages is not None:
+            threading.Thread(target=_guarded, args=(pages.run,), name="http", daemon=True).start()
+        stop.wait()
     return 0
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for the end of a thread, if it was started."""
+    if thread.ident is not None:
+        thread.join()
 
 
 def _go_first() -> None:
@@ -234,30 +249,23 @@ def _go_first() -> None:
 
 
 def _pages(
-    address: str, watching: threading.Thread, nri_half: NriHalf | None, kubelet_half: KubeletHalf | None
+    address: str, threads: Sequence[threading.Thread], problems: Mapping[str, Callable[[], str | None]]
 ) -> Pages:
-    """The pages for probes and scrapes, served. Raises OSError when the address cannot be had."""
+    """The pages for probes and scrapes about these threads and parts, as they are when they are asked for. Raises OSError when the address cannot be had."""
     from nri_cdi.telemetry.health import pages  # noqa: PLC0415  # only where they are asked for
     from nri_cdi.telemetry.http import Pages  # noqa: PLC0415
 
-    threads, problems = [watching], {}
-    if nri_half is not None:
-        threads.append(nri_half.thread)
-        problems["nri"] = nri_half.problem
-    if kubelet_half is not None:
-        problems["kubelet"] = kubelet_half.problem
     try:
-        served = Pages(address, pages(lambda: threads, problems))
+        return Pages(address, pages(lambda: threads, problems))
     except OSError as error:
         raise OSError(f"cannot listen on {address}: {error.strerror or error}; --http names another address") from error
-    threading.Thread(target=_guarded, args=(served.run,), name="http", daemon=True).start()
-    return served
 
 
 def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
     """The kubelet half. Raises ValueError for resources or directories that cannot be."""
     from nri_cdi.host.numa import Sysfs  # noqa: PLC0415  # grpc is loaded only where it is needed
     from nri_cdi.host.root import HostRoot  # noqa: PLC0415
+    from nri_cdi.kubelet.directories import Directories  # noqa: PLC0415
     from nri_cdi.kubelet.identity import Rules  # noqa: PLC0415
     from nri_cdi.kubelet.inventory import Patience  # noqa: PLC0415
     from nri_cdi.kubelet.keeper import Node  # noqa: PLC0415
@@ -265,11 +273,12 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
     from nri_cdi.kubelet.plugin import CannotServe  # noqa: PLC0415
     from nri_cdi.kubelet.preferred import Preference  # noqa: PLC0415
     from nri_cdi.kubelet.service import Config, KubeletHalf  # noqa: PLC0415
-    from nri_cdi.readiness import Slots, ask  # noqa: PLC0415
+    from nri_cdi.readiness import Slots  # noqa: PLC0415
 
+    directories = Directories.of(settings.kubelet_dir)
     config = Config(
         kinds=resource_names(settings.resource),
-        kubelet_dir=pathlib.Path(settings.kubelet_dir),
+        directories=directories,
         prefix=settings.annotation_prefix,
         guard=settings.guard and settings.mode == "enforce",
         pre_start=settings.pre_start and settings.mode == "enforce",
@@ -281,11 +290,25 @@ def _kubelet_half(settings: Settings, nri_half: NriHalf | None) -> KubeletHalf:
     )
     slots = Slots(settings.run_dir, settings.nri_socket)
     node = Node(HostRoot(settings.host_root), Sysfs(settings.host_root), settings.host_root)
-    ready = nri_half.check if nri_half is not None else lambda names: ask(slots, names)
+    ready = nri_half.check if nri_half is not None else lambda names: _ask(slots, names)
     try:
-        return KubeletHalf(config, node, ready=ready, fatal=fatal)
+        half = KubeletHalf(config, node, ready=ready, fatal=fatal)
     except CannotServe as error:  # a name or a directory too long for a socket
         raise ValueError(str(error)) from error
+    if directories != Directories.below(settings.kubelet_dir):
+        text = "%s has no device-plugins/: the kubelet's is taken to be %s, as with any --root-dir"
+        LOG.info(text, settings.kubelet_dir, directories.device_plugins)
+    return half
+
+
+def _ask(slots: Slots, names: Sequence[str]) -> str | None:
+    """What `readiness.ask` says; where no NRI half was ever seen and the question is how it is, for our own log, also what may be the matter."""
+    from nri_cdi.readiness import ask  # noqa: PLC0415  # as above
+
+    problem = ask(slots, names)
+    if problem is None or names or slots.sockets():
+        return problem
+    return f"{problem}; both halves must have the same --run-dir and --nri-socket (ours is {slots.nri_socket})"
 
 
 def fatal(reason: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from nri_cdi.cdi import Snapshot, scan_directories
 from nri_cdi.host.root import HostRoot
 from nri_cdi.inject import InjectPlugin, Stance
 from nri_cdi.kubelet.candidates import candidates
+from nri_cdi.kubelet.directories import Directories
 from nri_cdi.kubelet.names import resource_names
 from nri_cdi.readiness import Slots, ask
 
@@ -44,7 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _resources(snapshot, settings)
     yield _runtime(settings)
     yield _nri_half(settings)
-    yield _kubelet(settings)
+    yield from _kubelet(settings)
 
 
 def _specs(snapshot: Snapshot, settings: Settings) -> Iterator[Finding]:
@@ -103,14 +103,21 @@ def _nri_half(settings: Settings) -> Finding:
     )
 
 
-def _kubelet(settings: Settings) -> Finding:
-    about, path = "kubelet", pathlib.Path(settings.kubelet_dir, "device-plugins", "kubelet.sock")
+def _kubelet(settings: Settings) -> Iterator[Finding]:
+    about, directories = "kubelet", Directories.of(settings.kubelet_dir)
+    path, asked = (place / "kubelet.sock" for place in (directories.device_plugins, directories.pod_resources))
     try:
         path.stat()
     except OSError as error:
         what = f"its socket cannot be reached: {path}: {error.strerror}"
-        return Finding(about, well=False, what=what, todo="is it running? --kubelet-dir names another place")
-    return Finding(about, well=True, what=f"its socket is {path}")
+        yield Finding(about, well=False, what=what, todo="is it running? --kubelet-dir names another place")
+        return
+    yield Finding(about, well=True, what=f"its socket is {path}")
+    try:
+        asked.stat()
+    except OSError as error:
+        what = f"it cannot be asked whether another device plugin has a resource: {asked}: {error.strerror}"
+        yield Finding(about, well=False, what=what, todo="--kubelet-dir names its --root-dir")
 
 
 def _count(number: int, noun: str) -> str:

@@ -60,9 +60,11 @@ class Settings:
     """Early, so that plugins that look at devices see ours."""
 
     kubelet_dir: str = _setting(
-        "/var/lib/kubelet", "DIR", "the kubelet's directory; its sockets are in device-plugins/ there"
+        "/var/lib/kubelet",
+        "DIR",
+        "the kubelet's --root-dir; its device-plugins/ is looked for there, and is else in /var/lib/kubelet",
     )
-    """A constant of the kubelet, whatever its --root-dir; a stand-in may be elsewhere."""
+    """The kubelet's own. device-plugins/ is a constant of it, whatever its --root-dir."""
 
     host_root: str = _setting("/", "DIR", "where the host's file system is seen; /host or the like in a pod")
     run_dir: str = _setting("/run/nri-cdi", "DIR", "where the two halves meet: a lock and a socket for each NRI half")
@@ -268,6 +270,7 @@ _PATTERN: Final = r"[^\s,]*/[^\s,]*=[^\s,]+|\*=[^\s,]+"
 _PATTERN_EXPECTED: Final = "patterns of qualified names, such as nvidia.com/gpu=GPU-* or *=all"
 _SECONDS: Final = r"[0-9]{1,6}(\.[0-9]{1,3})?"
 _SECONDS_EXPECTED: Final = "seconds, such as 60 or 0.5"
+_PORT: Final = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _RULES: Final = {
     "plugin-index": (r"[0-9][0-9]", "two digits, such as 10"),
     "plugin-name": (r"[A-Za-z0-9_.+-]+", "letters, digits and _ . + -, such as nri-cdi"),
@@ -281,8 +284,8 @@ _RULES: Final = {
     "run-dir": (r"/.+", "an absolute path"),
     "cdi-dir": (r"/.*", "absolute paths"),
     "http": (
-        r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]*):[0-9]{1,5}",
-        "an address with a port, such as :9810 or 127.0.0.1:9810",
+        rf"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]*):{_PORT}",
+        "an address with a port from 1 to 65535, such as :9810 or 127.0.0.1:9810",
     ),
     "log-level": (r"debug|info|warning|error", "debug, info, warning or error"),
     "log-format": (r"text|json", "text or json"),

@@ -44,8 +44,7 @@ def add_settings(parser: argparse.ArgumentParser, *only: str) -> None:
     for setting in fields(Settings):
         if only and setting.name not in only:
             continue
-        default = setting.default
-        shown = "on" if default is True else " ".join(default) if isinstance(default, tuple) else str(default)
+        default, shown = setting.default, _shown(setting.default)
         parser.add_argument(
             f"--{setting.name.replace('_', '-')}",
             dest=setting.name,
@@ -53,6 +52,15 @@ def add_settings(parser: argparse.ArgumentParser, *only: str) -> None:
             metavar=setting.metadata["metavar"],
             help=f"{setting.metadata['help']}{f' (default: {shown})' if shown else ''}",
         )
+
+
+def _shown(default: object) -> str:
+    """A default as it would be written; empty for none."""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple):
+        return " ".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from nri_cdi.cli.serve import add_settings, settings_of
 from nri_cdi.cli.table import table
+from nri_cdi.kubelet.directories import Directories
 from nri_cdi.settings import SettingsError
 
 if TYPE_CHECKING:
     import argparse
+    import pathlib
     from collections.abc import Mapping, Sequence
 
     from nri_cdi.kubelet.joined import Row
@@ -76,7 +77,7 @@ def _allocations(settings: Settings) -> tuple[list[Any] | None, str]:
     """What the kubelet keeps; None, and why, where that cannot be read."""
     from nri_cdi.kubelet.carried import CHECKPOINT, UnreadableCheckpoint, carried  # noqa: PLC0415  # as above
 
-    path = pathlib.Path(settings.kubelet_dir, "device-plugins", CHECKPOINT)
+    path = Directories.of(settings.kubelet_dir).device_plugins / CHECKPOINT
     try:
         return carried(path.read_text(encoding="utf-8"), settings.annotation_prefix), ""
     except FileNotFoundError:
@@ -89,12 +90,17 @@ def _serving(settings: Settings) -> dict[str, str | None]:
     """The resources that the kubelet half has a socket for, each with why nobody serves it, or None."""
     from nri_cdi.kubelet.sockets import connect_problem, resource_sockets  # noqa: PLC0415  # as above
 
-    directories = (pathlib.Path(settings.kubelet_dir, name) for name in ("device-plugins", "plugins_registry"))
     return {
         resource: connect_problem(path)
-        for directory in directories
+        for directory in _served_in(settings)
         for resource, path in resource_sockets(directory).items()
     }
+
+
+def _served_in(settings: Settings) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where a kubelet half has its sockets, however it registers."""
+    directories = Directories.of(settings.kubelet_dir)
+    return directories.device_plugins, directories.plugins_registry
 
 
 def _json(answers: Sequence[Answered], serving: Mapping[str, str | None], rows: Sequence[Row], problem: str) -> str:
@@ -128,7 +134,8 @@ def _halves(settings: Settings, answers: Sequence[Answered], serving: Mapping[st
         what = f"serves {resource}" if problem is None else f"does not serve {resource} ({problem.lower()})"
         rows.append(("BAD" if problem else "ok", "kubelet half", what))
     if not serving:
-        rows.append(("-", "kubelet half", f"serves no resource (looked in {settings.kubelet_dir})"))
+        looked = " and ".join(map(str, _served_in(settings)))
+        rows.append(("-", "kubelet half", f"serves no resource (looked in {looked})"))
     return table(rows)
 
 

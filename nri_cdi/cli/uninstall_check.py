@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nri_cdi.cli.serve import add_settings, settings_of
 from nri_cdi.cli.table import table
+from nri_cdi.kubelet.directories import Directories
 from nri_cdi.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _check(options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"nri-cdi: {error}", file=sys.stderr)
         return 2
-    path = pathlib.Path(settings.kubelet_dir, "device-plugins", CHECKPOINT)
+    path = Directories.of(settings.kubelet_dir).device_plugins / CHECKPOINT
     try:
         found = carried(path.read_text(encoding="utf-8"), settings.annotation_prefix)
         names = _names(options.pods) if options.pods else None

@@ -73,7 +73,7 @@ def keys(container: Shown, prefix: str, *, foreign_too: bool = True, trust_pod: 
             foreign[key] = names
         else:
             own[name] = names
-    return Keys(own, foreign, _guards(container, own))
+    return Keys(own, foreign, _guards(container, own, prefix))
 
 
 def check_not_smuggled(container: Shown, key: str, name: str | None) -> None:
@@ -110,7 +110,7 @@ def _unknown(subject: Subject, what: str) -> Refusal:
     )
 
 
-def _guards(container: Shown, own: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _guards(container: Shown, own: Mapping[str, tuple[str, ...]], prefix: str) -> tuple[str, ...]:
     children = []
     parent = False
     for mount in container.mounts:
@@ -126,7 +126,8 @@ def _guards(container: Shown, own: Mapping[str, tuple[str, ...]]) -> tuple[str, 
                 Reason.GUARD_WITHOUT_KEY,
                 container.subject,
                 f"it has the guard of the allocation {guarded} without the annotation that names its devices",
-                "delete the pod, so that it is allocated anew",
+                "delete the pod, so that it is allocated anew; "
+                f"if that does not help, give the device plugin the --annotation-prefix that is read here: {prefix}",
             )
         children.append(mount.destination)
     return (GUARD_ROOT, *dict.fromkeys(children)) if parent and children else ()

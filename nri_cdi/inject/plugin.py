@@ -151,9 +151,13 @@ class InjectPlugin(Plugin):
         """Why a container with these devices would be refused now, as far as can be told without it; None if it would not."""
         try:
             snapshot = self._settled(_NOBODY)
-            edits = resolve(tuple(names), snapshot, _NOBODY)
-            for node in edits.device_nodes:
-                fill_from(self._host, node, _NOBODY)
+            resolve(tuple(names), snapshot, _NOBODY)
+            for name in names:
+                for node in resolve((name,), snapshot, _NOBODY).device_nodes:
+                    try:
+                        fill_from(self._host, node, _NOBODY)
+                    except Refusal as refusal:
+                        return f"{name}: {shortened(refusal.what, TEXT_MAX)}; {refusal.todo}"
         except Refusal as refusal:
             return f"{shortened(refusal.what, TEXT_MAX)}; {refusal.todo}"
         except Exception as error:

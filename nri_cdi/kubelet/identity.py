@@ -4,9 +4,9 @@ The rule: a host device is handed out under one name only, whatever resources it
 when both bring the same device node of the host (by path or by device numbers) or the same network interface. Not counted are the nodes that a
 spec file brings to all its devices, memory devices (/dev/null, /dev/zero...), and the nodes that the configuration calls shared.
 
-Names are taken in this order, each unless a name taken before is in its way: those that `prefer` names, in the order of its patterns; those
-advertised before (a container may hold them); those with fewer nodes (so the single devices win, and `all` is left out); those of the resource
-configured first; in natural order.
+Names are taken in this order, each unless a name taken before is in its way: those that a container has; those that `prefer` names, in the order of its
+patterns; those advertised before; those with fewer nodes (so the single devices win, and `all` is left out); those of the resource configured first; in
+natural order.
 """
 
 from __future__ import annotations
@@ -53,6 +53,18 @@ class Omission:
     across: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What was promised under a name and binds: the names advertised before, and those that a container has.
+
+    `held` are candidates that no spec file defines any more, and that keep their host devices all the same.
+    """
+
+    before: frozenset[str] = frozenset()
+    in_use: frozenset[str] = frozenset()
+    held: Mapping[str, Candidate] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
     """The names that are advertised, and why the others are not; and what that was decided from."""
@@ -61,7 +73,8 @@ class Selection:
     left_out: Mapping[str, Omission] = field(default_factory=dict)
     found: Mapping[str, Candidate] = field(default_factory=dict)
     keys: Mapping[str, Keys] = field(default_factory=dict)
-    """Of the candidates that the rules let through."""
+    """Of those that take their host devices if they can."""
+    claims: Claims = Claims()
 
 
 NOTHING: Final = Selection()
@@ -78,49 +91,57 @@ def select(
     numbers: Mapping[str, HostNode],
     rules: Rules,
     kinds: Sequence[str],
-    before: frozenset[str] = frozenset(),
+    claims: Claims = Claims(),
     last: Selection = NOTHING,
     renumbered: Collection[str] = (),
 ) -> Selection:
-    """Which of the candidates `found` are advertised. `numbers` are the host's nodes, by path, as last seen; `before` the names advertised before.
+    """Which of the candidates `found` are advertised. `numbers` are the host's nodes, by path, as last seen.
 
     `last` is what this said before under the same rules and kinds, and `renumbered` are the names of which a node has other numbers since. The result is the
     same without it. But a candidate is in the way of few others: only those that share a host device with one that is new, directly or through others, are
     decided anew. It is `last` itself if none is.
     """
+    defined, held = found, claims.held
+    found = {**held, **defined} if held else defined
     again = {name for name, one in found.items() if last.found.get(name) is not one}
     again |= last.found.keys() - found.keys()
-    again |= last.names ^ before  # those that were selected would be so again if they had been advertised before
+    again |= last.names ^ claims.before  # those that were selected would be so again if they had been advertised before
+    again |= (last.claims.in_use ^ claims.in_use) | (last.claims.held.keys() ^ held.keys())
     again.update(renumbered)
     if not again:
         return last
-    left_out: dict[str, Omission] = {}
     keys: dict[str, Keys] = {name: known for name, known in last.keys.items() if name not in again}
     shared = _compiled(rules.shared)
     touched: set[Key] = set()
     for name in again & found.keys():
-        one = found[name]
-        if not wanted(name, rules):
-            left_out[name] = Omission("the configuration excludes it")
-        elif one.transient and not rules.include:
-            left_out[name] = Omission(f"{one.file} is a transient spec, made for one claim")
-        else:
-            keys[name] = _keys(one, numbers, shared)
-            touched.update(*keys[name])
-    for name in again & last.keys.keys():
-        touched.update(*last.keys[name])
+        if name in held or name in claims.in_use or _barred(found[name], rules) is None:
+            keys[name] = _keys(found[name], numbers, shared)
+    for known in (keys, last.keys):
+        for name in again & known.keys():
+            touched.update(*known[name])
     others = {name: known for name, known in keys.items() if name not in again}
     while touched and others:
         more = [name for name, known in others.items() if any(not touched.isdisjoint(node) for node in known)]
         touched = {key for name in more for node in others.pop(name) for key in node}
         again.update(more)
-    names, omitted = _decided(again & keys.keys(), found, keys, rules, kinds, before)
+    barred = {name: why for name in again & defined.keys() if (why := _barred(found[name], rules)) is not None}
+    names, omitted = _decided(again & keys.keys(), found, keys, rules, kinds, claims)
     return Selection(
-        last.names - again | names,
-        {name: why for name, why in last.left_out.items() if name not in again} | left_out | omitted,
+        last.names - again | (names - barred.keys()),
+        {name: why for name, why in last.left_out.items() if name not in again} | omitted | barred,
         found,
         keys,
+        claims,
     )
+
+
+def _barred(one: Candidate, rules: Rules) -> Omission | None:
+    """Why a name is not advertised whatever else there is."""
+    if not wanted(one.name, rules):
+        return Omission("the configuration excludes it")
+    if one.transient and not rules.include:
+        return Omission(f"{one.file} is a transient spec, made for one claim")
+    return None
 
 
 def _decided(
@@ -129,41 +150,51 @@ def _decided(
     keys: Mapping[str, Keys],
     rules: Rules,
     kinds: Sequence[str],
-    before: Collection[str],
+    claims: Claims,
 ) -> tuple[set[str], dict[str, Omission]]:
     """Which of these names are advertised, in the order of the rule, and why the others are not; no other name has one of their host devices."""
     place = {kind: index for index, kind in enumerate(kinds)}
-    ordered = []
+    ranks = {}
     for name in names:
         one = found[name]
-        rank = (_preference(name, rules.prefer), name not in before, len(keys[name]))
-        ordered.append((rank, place[one.kind], natural(one.id), one))
-    ordered.sort(key=lambda item: item[:3])
+        promised = (name not in claims.in_use, _preference(name, rules.prefer), name not in claims.before)
+        ranks[name] = (promised, len(keys[name]), place[one.kind], natural(one.id))
     taken: set[str] = set()
     owners: dict[Key, Candidate] = {}
-    for _, _, _, one in ordered:
-        mine = [key for node in keys[one.name] for key in node]
+    for name in sorted(names, key=ranks.__getitem__):
+        mine = [key for node in keys[name] for key in node]
         if owners.keys().isdisjoint(mine):
-            taken.add(one.name)
-            owners.update(dict.fromkeys(mine, one))
-    return taken, {one.name: _omission(one, keys[one.name], owners) for *_, one in ordered if one.name not in taken}
+            taken.add(name)
+            owners.update(dict.fromkeys(mine, found[name]))
+    left_out = {name: _omission(found[name], keys[name], owners, rules, claims) for name in names if name not in taken}
+    return taken, left_out
 
 
-def _omission(
-    one: Candidate,
-    keys: Keys,
-    owners: Mapping[Key, Candidate],
-) -> Omission:
+def _omission(one: Candidate, keys: Keys, owners: Mapping[Key, Candidate], rules: Rules, claims: Claims) -> Omission:
     """Why a name is left out; `owners` has whose each host device is."""
     in_the_way = {owner.name: owner for node in keys for key in node if (owner := owners.get(key))}
     across = any(other.kind != one.kind for other in in_the_way.values())
-    some = ", ".join(sorted(in_the_way, key=natural)[:3]) + (" and others" if len(in_the_way) > 3 else "")
+    # Said only of those that are in the way for no other reason: containers come and go.
+    had = [
+        name
+        for name in in_the_way.keys() & claims.in_use
+        if name in claims.held
+        or _barred(in_the_way[name], rules) is not None
+        or _preference(one.name, rules.prefer) < _preference(name, rules.prefer)
+    ]
+    if had:
+        return Omission(f"a container has a host device of it as {_some(had)}", across)
+    some = _some(in_the_way)
     taken = [node for node in keys if any(key in owners for key in node)]
     if len(in_the_way) > 1:
         return Omission(f"its host devices are advertised as {some}", across)
     paths = ", ".join(sorted(key for node in taken for key in node if isinstance(key, str) and key in owners))
     what = "it is the same host device as" if len(taken) == len(keys) else "it shares a host device with"
     return Omission(f"{what} {some}" + (f" ({paths})" if paths else ""), across)
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names, key=natural)[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def _keys(one: Candidate, numbers: Mapping[str, HostNode], shared: re.Pattern[str] | None) -> Keys:

@@ -7,17 +7,17 @@ stays in the list as unhealthy when it is gone, for a while: the kubelet then kn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from nri_cdi.kubelet import health as healths
 from nri_cdi.kubelet.candidates import Candidate
 from nri_cdi.kubelet.catalog import Catalog
 from nri_cdi.kubelet.condition import problem
-from nri_cdi.kubelet.identity import NOTHING, Selection, select, wanted
+from nri_cdi.kubelet.identity import NOTHING, Claims, Selection, select, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nri_cdi.cdi import HostNode
     from nri_cdi.host.numa import Place
@@ -57,15 +57,21 @@ class World:
     """Those of them at which a node has other numbers than it had when there was one before, or sits elsewhere."""
     away: str = ""
     """Why all devices are unhealthy whatever they are like: the NRI half is away; empty if it is not (see `link`)."""
+    in_use: frozenset[str] = frozenset()
+    """The names under which containers have devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A device that is or was advertised: its health, what it was made of when it was last seen, and since when it is gone (seconds)."""
+    """A device that is or was advertised: its health, what it was made of when it was last seen, and since when it is gone (seconds).
+
+    It is `promised` if a process before this one advertised it, and this one has not seen it yet.
+    """
 
     health: Health
     candidate: Candidate
     gone_since: float | None = None
+    promised: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +99,7 @@ def advance(
     It is `before` itself if nothing is new, and shares with it what stays: a few devices that change among ten thousand are little work.
     """
     chosen = _chosen(before, catalog, world, rules, kinds)
-    step = _Step(catalog, chosen, world.looks, rules, kinds, patience, now)
+    step = _Step(catalog, chosen, world, rules, kinds, patience, now)
     new: dict[str, Known] = {}
     gone: set[str] = set()
     for name in _undecided(before, catalog, world, chosen):
@@ -104,30 +110,38 @@ def advance(
         elif one is not None and one is not old:
             new[name] = one
     if not new and not gone and chosen is before.selection and catalog is before.catalog:
-        return before
+        return before  # whatever is held was so before
     known = before.known
     if gone:
         known = {name: old for name, old in known.items() if name not in gone}
     if new:
         known = {**known, **new}
     left_out = {name: why for name, why in chosen.left_out.items() if name in catalog.found}
-    return Inventory(known, left_out, catalog, chosen)
+    after = Inventory(known, left_out, catalog, chosen)
+    if _held(after, catalog, world) != chosen.claims.held:  # it has settled: its host devices are free
+        nothing_new = replace(world, changed=frozenset(), renumbered=frozenset())
+        return advance(after, catalog, nothing_new, rules, kinds, patience, now)
+    return after
 
 
 def _chosen(before: Inventory, catalog: Catalog, world: World, rules: Rules, kinds: Sequence[str]) -> Selection:
     """Which names are advertised."""
-    last = before.selection
-    if last.found is catalog.found and not world.renumbered:
-        return last  # nothing else is asked: what broken files named was not, and is no more than it was then
-    # What a broken spec file named stays what it is while it settles: no other name may take its host device.
-    held = {
+    last, held = before.selection, _held(before, catalog, world)
+    if last.found is catalog.found and not held and not world.renumbered and last.claims.in_use == world.in_use:
+        return last  # it was decided from the same: those that were selected would be so again
+    advertised = frozenset(name for name, old in before.known.items() if old.gone_since is None or old.promised)
+    claims = Claims(advertised | held.keys(), world.in_use, held)
+    return select(catalog.found, world.nodes, rules, kinds, claims, last, catalog.names_at(world.renumbered))
+
+
+def _held(inventory: Inventory, catalog: Catalog, world: World) -> dict[str, Candidate]:
+    """What no spec file defines any more, and whose host devices no other name may take all the same: what settles, and what a container has."""
+    return {
         name: old.candidate
-        for name, old in before.known.items()
-        if name not in catalog.found and old.health.healthy and old.candidate.file not in catalog.valid
+        for name, old in inventory.known.items()
+        if name not in catalog.found
+        and (name in world.in_use or (old.health.healthy and (old.promised or old.candidate.file not in catalog.valid)))
     }
-    sticky = frozenset(name for name, old in before.known.items() if old.gone_since is None) | held.keys()
-    found = {**held, **catalog.found} if held else catalog.found
-    return select(found, world.nodes, rules, kinds, sticky, last, catalog.names_at(world.renumbered))
 
 
 def _undecided(before: Inventory, catalog: Catalog, world: World, chosen: Selection) -> frozenset[str]:
@@ -152,7 +166,7 @@ class _Step:
 
     catalog: Catalog
     chosen: Selection
-    looks: Mapping[str, Look]
+    world: World
     rules: Rules
     kinds: Sequence[str]
     patience: Patience
@@ -162,16 +176,18 @@ class _Step:
         """What is known of this device now; None if it is no device to tell of."""
         found = self.catalog.found.get(name)
         if found is not None and name in self.chosen.names:
-            return _present(old, found, self.looks, self.patience, self.now)
+            return _present(old, found, self.world.looks, self.patience, self.now)
         if paths := self.catalog.conflicts.get(name):
             return self._in_conflict(name, old, paths)
         if old is None or old.candidate.kind not in self.kinds or not wanted(name, self.rules):
             return None
-        if old.gone_since is not None and self.now - old.gone_since >= FORGET:
+        forgotten = old.gone_since is not None and self.now - old.gone_since >= FORGET
+        if forgotten and name not in self.world.in_use:
             return None
-        # A valid file that names it no more, or another name for its host device, is a statement; anything else may be an accident.
-        said_so = name in self.chosen.left_out or old.candidate.file in self.catalog.valid
-        reason = _gone(name, self.catalog, self.chosen)
+        # A valid file that names it no more, or another name for its host device, is a statement; anything else may be an accident. After our start
+        # the files may still be about to be written.
+        said_so = name in self.chosen.left_out or (old.candidate.file in self.catalog.valid and not old.promised)
+        reason = _gone(old.candidate, self.catalog, self.chosen)
         return _absent(old, reason, self.patience, self.now, settles=not said_so)
 
     def _in_conflict(self, name: str, old: Known | None, paths: tuple[str, ...]) -> Known | None:
@@ -213,30 +229,37 @@ def _absent(old: Known, reason: str, patience: Patience, now: float, *, settles:
         health = healths.settled(health)
     elif old.gone_since is None:
         health = healths.settle(health, now + patience.specs)
-    return Known(healths.step(health, reason, now), old.candidate, now if old.gone_since is None else old.gone_since)
+    gone_since = now if old.gone_since is None else old.gone_since
+    return Known(healths.step(health, reason, now), old.candidate, gone_since, old.promised)
 
 
-def _gone(name: str, catalog: Catalog, chosen: Selection) -> str:
-    """Why a device is not there any more."""
-    if name in chosen.left_out:
-        return f"not advertised any more: {chosen.left_out[name].reason}"
+def _gone(one: Candidate, catalog: Catalog, chosen: Selection) -> str:
+    """Why a device is not there any more. Of the files that are not valid only its own is named: others come and go, and it is gone all the same."""
+    if one.name in chosen.left_out:
+        return f"not advertised any more: {chosen.left_out[one.name].reason}"
     reason = "no valid CDI spec of this node defines it any more"
-    if catalog.errors:
-        reason += f"; not valid: {some(catalog.errors)}"
-    return reason
+    return f"{reason}; not valid: {one.file}" if one.file in catalog.errors else reason
 
 
-def remember(healthy: Mapping[Candidate, bool], *, same_boot: bool, patience: Patience, now: float) -> Inventory:
-    """The inventory of an earlier process of ours, from what it remembered: devices, and whether they were healthy.
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A device as an earlier process of ours last told of it: whether it was healthy, and whether a spec file defined it."""
 
-    Healthy ones settle. Unhealthy ones do so only if the node was booted since: what broke them is over, perhaps.
+    candidate: Candidate
+    healthy: bool
+    defined: bool = True
+
+
+def remember(devices: Iterable[Recalled], *, same_boot: bool, patience: Patience, now: float) -> Inventory:
+    """The inventory of an earlier process of ours, from what it remembered.
+
+    Healthy devices settle. Unhealthy ones do so only if the node was booted since: what broke them is over, perhaps.
     """
     known = {}
-    for one, was_healthy in healthy.items():
-        if was_healthy or not same_boot:
-            known[one.name] = Known(healths.remembered(UNSEEN, now + patience.start), one, now)
-        else:
-            known[one.name] = Known(healths.first(UNSEEN), one, now)
+    for one in devices:
+        settles = one.healthy or not same_boot
+        health = healths.remembered(UNSEEN, now + patience.start) if settles else healths.first(UNSEEN)
+        known[one.candidate.name] = Known(health, one.candidate, now, promised=one.healthy or one.defined)
     return Inventory(known)
 
 

@@ -94,11 +94,12 @@ class Terms:
 class Meeting:
     """Whom the keeper talks to.
 
-    `asked` is how the NRI half is: None, or what is wrong. `starts` gives the times (`time.monotonic`) at which a kubelet was first met.
+    `asked` is how the NRI half is: None, or what is wrong. `in_use` gives the names under which containers have devices. `starts` gives the times (`time.monotonic`) at which a kubelet was first met.
     `deliver` gets what the kubelet is to be told, after each look, from the keeper's thread. `fatal` gets the reason why a thread ended.
     """
 
     asked: Callable[[], str | None]
+    in_use: Callable[[], frozenset[str]]
     starts: Callable[[], Iterable[float]]
     deliver: Callable[[Told], None]
     fatal: Callable[[str], None]
@@ -117,6 +118,8 @@ class Keeper:
         self._looks: dict[str, Look] = {}
         self._nodes: dict[str, HostNode] = {}
         self._places: dict[str, Place] = {}
+        self._in_use: frozenset[str] = frozenset()
+        self._ask_next = float("-inf")
         self._link = link.Link()
         self._began = time.monotonic()
         self._watch: NodeWatch | None = None
@@ -203,6 +206,8 @@ class Keeper:
         while not self._stopping.is_set():
             before = self._link
             self._link = link.answered(before, self._meeting.asked(), time.monotonic())
+            if (line := link.change(before, self._link)) is not None:
+                _log.log(logging.WARNING if line.alarming else logging.INFO, "%s", line.text)
             if before.down_since != self._link.down_since:
                 self.wake()
             self._stopping.wait(ASK)
@@ -223,10 +228,13 @@ class Keeper:
         if catalog is None or snapshot is not self._taken:
             catalog, new = self._take(snapshot)
             paths = None if paths is None else paths | new
+            self._ask_next = float("-inf")
         elif self._watch is not None:
             self._watch_nodes((), ())
-        world = self._world(catalog.paths if paths is None else paths & catalog.paths.keys())
         now = time.monotonic()
+        if now >= self._ask_next:
+            self._in_use, self._ask_next = self._meeting.in_use(), now + RESCAN
+        world = self._world(catalog.paths if paths is None else paths & catalog.paths.keys())
         terms = self._terms
         self._inventory = advance(self._inventory, catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now)
         self._told = tell(self._inventory, world, terms.kinds, self._told)
@@ -263,7 +271,7 @@ class Keeper:
                 self._places[path] = self._node.places.place(node)
                 renumbered.add(path)
         away = link.reason(self._link, self._terms.unhealthy_after, self._all_starts(), time.monotonic())
-        return World(self._looks, self._nodes, self._places, changed, frozenset(renumbered), away)
+        return World(self._looks, self._nodes, self._places, changed, frozenset(renumbered), away, self._in_use)
 
     def _all_starts(self) -> tuple[float, ...]:
         return (self._began, *self._meeting.starts())

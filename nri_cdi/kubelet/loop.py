@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nri_cdi.kubelet.standing import Counted
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 POLL: Final = 0.1
 """Seconds between two looks: two lstat calls each, and a new kubelet is seen in time (see `standing`)."""
 
-PAUSE: Final = 0.5
-"""Seconds between two questions whether another plugin still offers the resource."""
-
 _log = logging.getLogger("nri_cdi.kubelet")
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A resource is not to be registered now: the seconds until it is to be asked again, and the reason (empty while it is not known yet)."""
+
+    pause: float
+    why: str = ""
 
 
 class Loop(ABC):
@@ -28,7 +34,7 @@ class Loop(ABC):
 
     `wake` ends a pause; the plugin sets it when a stream ends. `fatal` is told if the thread ends before `stop`.
 
-    `elsewhere` says why the resource is not to be registered, because another plugin offers it; empty if none does. It is asked until the first
+    `elsewhere` objects to a registration while another plugin offers the resource. It is asked until the first
     registration that succeeds: then the resource is ours. From then on `counted` says whose devices the kubelet counts.
     """
 
@@ -37,7 +43,7 @@ class Loop(ABC):
         plugin: DevicePlugin,
         wake: threading.Event,
         fatal: Callable[[str], None],
-        elsewhere: Callable[[], str] = lambda: "",
+        elsewhere: Callable[[], Objection | None] = lambda: None,
         counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
         self._plugin = plugin
@@ -46,6 +52,8 @@ class Loop(ABC):
         self._elsewhere = elsewhere
         self._counted = counted
         self._displaced = False
+        self._kept_out = False
+        """Whether `elsewhere` objected when it was last asked."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"registration {plugin.name}", daemon=True)
         self._said = ""
@@ -97,6 +105,16 @@ class Loop(ABC):
         self._displaced = counted is not Counted.OURS
         self._plugin.hold(held=self._displaced)
         return counted
+
+    def _objected(self) -> float | None:
+        """The seconds until `elsewhere` is to be asked again, if it objects now."""
+        objection = self._elsewhere()
+        self._kept_out = objection is not None
+        if objection is None:
+            return None
+        if objection.why:
+            self._say(logging.WARNING, f"not registered: {objection.why}")
+        return objection.pause
 
     def _interrupt(self) -> None:  # noqa: B027  # a subclass without such calls needs none
         """End a call that the thread waits for; `stop` wants it."""

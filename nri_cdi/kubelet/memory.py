@@ -2,7 +2,9 @@
 
 The file lies beside the resource's socket, in the kubelet's device-plugins directory: the kubelet removes sockets there and keeps files, and unlike
 /run the place outlives a boot, when it matters most. A file that cannot be read or written costs what it is for (devices
-are not held while they settle after a boot), and nothing else.
+are not held while they settle after a boot, and another name may get the host device of one that a container has), and nothing else.
+
+Releases add to what a file says and take nothing away: each reads what older and newer ones wrote.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import pathlib
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final
 
-from nri_cdi.kubelet.candidates import Candidate
+from nri_cdi.cdi import DeviceNode
+from nri_cdi.kubelet.candidates import Candidate, host_path
+from nri_cdi.kubelet.inventory import Recalled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 _FORMAT: Final = 1
 _BOOT_ID: Final = pathlib.Path("/proc/sys/kernel/random/boot_id")
@@ -39,7 +43,7 @@ class Memory:
         self._path, self._kind, self._boot = path, kind, boot
         self._text = ""
         self._said = ""
-        self.recalled: Mapping[Candidate, bool] = {}
+        self.recalled: tuple[Recalled, ...] = ()
         self.same_boot = False
         try:
             self._text = path.read_text()
@@ -49,10 +53,23 @@ class Memory:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             self._say(f"{path}: what was advertised before cannot be read, so it is not known: {error}")
 
-    def keep(self, devices: Iterable[tuple[Candidate, bool]]) -> None:
-        """Write the devices and whether each is healthy, if that is not what the file says; whole or not at all."""
+    def ids(self) -> frozenset[str]:
+        """The ids of devices that a process of ours registered: those recalled, and those in the file now, which another one may have written since."""
+        recalled = frozenset(one.candidate.id for one in self.recalled)
+        try:
+            found = json.loads(self._path.read_text())
+            return recalled.union(found["devices"]) if found["kind"] == self._kind else recalled
+        except (OSError, ValueError, TypeError, KeyError):
+            return recalled
+
+    def is_lost(self) -> bool:
+        """Whether the file that was written is not there any more: somebody emptied the directory."""
+        return bool(self._text) and not self._path.exists()
+
+    def keep(self, devices: Iterable[Recalled]) -> None:
+        """Write the devices, if that is not what the file says; whole or not at all."""
         text = self._written(devices)
-        if text == self._text:
+        if text == self._text and not self.is_lost():
             return
         draft = self._path.with_name(f".{self._path.name}.new")
         try:
@@ -63,16 +80,22 @@ class Memory:
             return
         self._text, self._said = text, ""
 
-    def _written(self, devices: Iterable[tuple[Candidate, bool]]) -> str:
+    def _written(self, devices: Iterable[Recalled]) -> str:
         """The file's text. `json.dumps` of ten thousand devices would hold the interpreter lock for all its time."""
         head = json.dumps({"boot": self._boot, "format": _FORMAT, "kind": self._kind})[1:-1]
-        said: dict[tuple[str, bool], str] = {}
+        said: dict[tuple[str, bool, bool], str] = {}
         parts = []
-        for one, healthy in devices:
-            text = said.get((one.file, healthy))
+        for device in devices:
+            one = device.candidate
+            about = one.file, device.healthy, device.defined
+            text = said.get(about)
             if text is None:
-                text = said[one.file, healthy] = json.dumps({"file": one.file, "healthy": healthy})
-            parts.append(f"{encode_basestring_ascii(one.id)}: {text}")
+                plain = {"file": one.file, "healthy": device.healthy} | ({} if device.defined else {"gone": True})
+                text = said[about] = json.dumps(plain)[:-1]
+            nodes = ", ".join(map(_node_written, one.nodes))
+            nets = ", ".join(map(encode_basestring_ascii, one.interfaces))
+            more = (f', "nodes": [{nodes}]' if nodes else "") + (f', "interfaces": [{nets}]' if nets else "")
+            parts.append(f"{encode_basestring_ascii(one.id)}: {text}{more}}}")
         parts.sort()
         return f'{{"devices": {{{", ".join(parts)}}}, {head}}}'
 
@@ -80,13 +103,31 @@ class Memory:
         """Take what the file says, if it is of this kind and format."""
         if found["format"] != _FORMAT or found["kind"] != self._kind:
             return
-        self.recalled = {
-            Candidate(f"{self._kind}={device}", self._kind, device, str(said["file"])): said["healthy"] is True
+        self.recalled = tuple(
+            Recalled(
+                Candidate(
+                    f"{self._kind}={device}",
+                    self._kind,
+                    device,
+                    str(said["file"]),
+                    tuple(
+                        DeviceNode(path, "", kind, major, minor) for path, kind, major, minor in said.get("nodes", ())
+                    ),
+                    interfaces=tuple(map(str, said.get("interfaces", ()))),
+                ),
+                said["healthy"] is True,
+                not said.get("gone"),
+            )
             for device, said in found["devices"].items()
-        }
+        )
         self.same_boot = bool(self._boot) and found["boot"] == self._boot
 
     def _say(self, text: str) -> None:
         if text != self._said:
             self._said = text
             _log.warning("%s", text)
+
+
+def _node_written(node: DeviceNode) -> str:
+    """What a device node is recognised by, in JSON."""
+    return f"[{encode_basestring_ascii(host_path(node))}, {encode_basestring_ascii(node.type)}, {node.major}, {node.minor}]"

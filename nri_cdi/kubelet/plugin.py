@@ -302,7 +302,7 @@ def check_length(path: pathlib.Path) -> None:
     if length > SOCKET_PATH_MAX:
         raise CannotServe(
             f"{path} has {length} bytes, a unix socket's path has at most {SOCKET_PATH_MAX}: "
-            "choose a shorter vendor or class, or a shorter --kubelet-dir"
+            "name the resource shorter, --resource KIND=SHORTER-NAME, or choose a shorter --kubelet-dir"
         )
 
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from nri_cdi.kubelet import api, standing
-from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
+from nri_cdi.kubelet.loop import POLL, Loop
 from nri_cdi.kubelet.plugin import CannotServe, grpc_address, options
 from nri_cdi.kubelet.sockets import connect_problem, socket_id
-from nri_cdi.kubelet.standing import Counted, Seen, Standing, Step
+from nri_cdi.kubelet.standing import Counted, Own, Seen, Standing, Step
 
 if TYPE_CHECKING:
     import pathlib
     import threading
     from collections.abc import Callable
 
+    from nri_cdi.kubelet.loop import Objection
     from nri_cdi.kubelet.plugin import DevicePlugin
     from nri_cdi.kubelet.standing import SocketId
 
@@ -27,6 +28,11 @@ VERSION: Final = "v1beta1"
 
 REGISTER_TIMEOUT: Final = 15.0
 """Seconds for Register. The kubelet gives itself 10 to dial us, and says so then; less would lose its words."""
+
+UNSERVED: Final = 10
+"""So many attempts at a kubelet.sock that nobody serves are half a minute, and an error. Less is no more than a restart or a boot: a kubelet leaves its
+socket behind when it ends, and makes a new one when it starts.
+"""
 
 _log = logging.getLogger("nri_cdi.kubelet")
 
@@ -40,7 +46,7 @@ class Registration(Loop):
         kubelet_socket: pathlib.Path,
         wake: threading.Event,
         fatal: Callable[[str], None],
-        elsewhere: Callable[[], str] = lambda: "",
+        elsewhere: Callable[[], Objection | None] = lambda: None,
         counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
         super().__init__(plugin, wake, fatal, elsewhere, counted)
@@ -72,11 +78,12 @@ class Registration(Loop):
             if decision.why:
                 self._say(logging.WARNING, self._filled(decision.why))
             return POLL if decision.until is None else min(POLL, decision.until - now)
+        # The path is not taken from an instance that serves while we would not register, nor before it when a new kubelet has removed its socket.
+        asks = decision.step is Step.REGISTER or seen.own is Own.TAKEN or self._kept_out
+        if asks and not self._ever and (pause := self._objected()) is not None:
+            return pause
         if decision.step is Step.BIND:
             self._bind(decision.why)
-        elif not self._ever and (other := self._elsewhere()):
-            self._say(logging.WARNING, f"not registered: {other}")
-            return PAUSE
         else:
             self._register(seen, decision.why)
         return 0.0
@@ -92,7 +99,8 @@ class Registration(Loop):
         self._say(logging.INFO, f"serving on {self._plugin.path}" + (f" ({why})" if why else ""))
 
     def _register(self, seen: Seen, why: str) -> None:
-        problem = self._call_register()
+        unserved = connect_problem(self._kubelet_socket)
+        problem = f"nobody serves there ({unserved})" if unserved else self._call_register()
         if self._stopping:
             return
         if problem is None:
@@ -102,14 +110,16 @@ class Registration(Loop):
             self._say(logging.INFO, f"registered with the kubelet ({why})")
         else:
             self._standing = standing.refused(self._standing, seen, time.monotonic())
+            passing = unserved is not None and self._standing.failures < UNSERVED
+            if unserved and not passing:
+                problem = f"nobody has served there for half a minute ({unserved}), is the kubelet running?"
             self._say(
-                logging.ERROR, f"not registered with the kubelet at {self._kubelet_socket}: {problem}; trying again"
+                logging.WARNING if passing else logging.ERROR,
+                f"not registered with the kubelet at {self._kubelet_socket}: {problem}; trying again",
             )
 
     def _call_register(self) -> str | None:
         """Call Register; None, or what went wrong."""
-        if problem := connect_problem(self._kubelet_socket):
-            return f"nobody serves there ({problem})"
         request = api.RegisterRequest(
             version=VERSION, endpoint=self._plugin.path.name, resource_name=self._plugin.name, options=options()
         )

@@ -11,7 +11,7 @@ import grpc
 
 from nri_cdi.kubelet import registry_api as api
 from nri_cdi.kubelet import registry_standing as standing
-from nri_cdi.kubelet.loop import PAUSE, POLL, Loop
+from nri_cdi.kubelet.loop import POLL, Loop
 from nri_cdi.kubelet.plugin import CannotServe
 from nri_cdi.kubelet.registry_standing import RegistryStanding
 from nri_cdi.kubelet.standing import Counted, Step
@@ -19,6 +19,7 @@ from nri_cdi.kubelet.standing import Counted, Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nri_cdi.kubelet.loop import Objection
     from nri_cdi.kubelet.plugin import DevicePlugin
     from nri_cdi.kubelet.standing import Streams
 
@@ -73,7 +74,7 @@ class RegistryRegistration(Loop):
         desk: Desk,
         wake: threading.Event,
         fatal: Callable[[str], None],
-        elsewhere: Callable[[], str] = lambda: "",
+        elsewhere: Callable[[], Objection | None] = lambda: None,
         counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
         super().__init__(plugin, wake, fatal, elsewhere, counted)
@@ -102,9 +103,8 @@ class RegistryRegistration(Loop):
             if decision.why:
                 self._say(logging.WARNING, decision.why.format(path=path, directory=path.parent))
             return POLL if decision.until is None else min(POLL, decision.until - now)
-        if not self._standing.bound and (other := self._elsewhere()):
-            self._say(logging.WARNING, f"not registered: {other}")
-            return PAUSE
+        if not self._standing.bound and (pause := self._objected()) is not None:
+            return pause
         self._bind(streams, decision.why)
         return 0.0
 

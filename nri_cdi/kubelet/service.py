@@ -9,10 +9,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nri_cdi.kubelet.carried import CHECKPOINT
 from nri_cdi.kubelet.changes import changes, omissions
 from nri_cdi.kubelet.elsewhere import Count, Elsewhere
 from nri_cdi.kubelet.identity import Rules
-from nri_cdi.kubelet.inventory import Inventory, Known, Patience, remember
+from nri_cdi.kubelet.in_use import InUse
+from nri_cdi.kubelet.inventory import Inventory, Known, Patience, Recalled, remember
 from nri_cdi.kubelet.keeper import Keeper, Meeting, Node, Terms
 from nri_cdi.kubelet.memory import Memory, boot_id
 from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from nri_cdi.kubelet.candidates import Specs
+    from nri_cdi.kubelet.directories import Directories
     from nri_cdi.kubelet.loop import Loop
     from nri_cdi.kubelet.told import Resource, Told
 
@@ -35,11 +38,11 @@ _log = logging.getLogger("nri_cdi.kubelet")
 class Config:
     """What the half is to do. `kinds` are the CDI kinds with the names of their resources (see `names.resource_names`); times are seconds.
 
-    `kubelet_dir` is the kubelet's directory. With `registry` the plugins are registered in its plugins_registry, else over kubelet.sock.
+    With `registry` the plugins are registered in the kubelet's plugins_registry, else over its kubelet.sock.
     """
 
     kinds: Mapping[str, str]
-    kubelet_dir: pathlib.Path
+    directories: Directories
     prefix: str
     guard: bool = True
     pre_start: bool = True
@@ -51,14 +54,9 @@ class Config:
     unhealthy_after: float = 120.0
 
     @property
-    def device_plugins(self) -> pathlib.Path:
-        """Where kubelet.sock is, and what we remember."""
-        return self.kubelet_dir / "device-plugins"
-
-    @property
     def sockets(self) -> pathlib.Path:
         """Where the plugins' sockets are."""
-        return self.kubelet_dir / "plugins_registry" if self.registry else self.device_plugins
+        return self.directories.plugins_registry if self.registry else self.directories.device_plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,11 @@ class KubeletHalf:
         for name in config.kinds.values():
             check_length(config.sockets / socket_name(name))
         terms = Terms(config.kinds, config.rules, config.patience, config.unhealthy_after)
-        meeting = Meeting(self._asked, self._starts, self._deliver, fatal)
+        directories = config.directories
+        in_use = InUse(
+            directories.pod_resources / "kubelet.sock", directories.device_plugins / CHECKPOINT, config.kinds
+        )
+        meeting = Meeting(self._asked, in_use, self._starts, self._deliver, fatal)
         self._keeper = Keeper(node, terms, self._remembered(), meeting)
         self._told: Told | None = None
         self._kept: dict[str, Inventory] = {}
@@ -189,10 +191,10 @@ class KubeletHalf:
 
     def _keep(self, kind: str, inventory: Inventory) -> None:
         """Have what the kubelet was told of a kind remembered."""
-        if self._kept.get(kind) is not inventory:
+        if self._kept.get(kind) is not inventory or self._memories[kind].is_lost():
             self._kept[kind] = inventory
             self._memories[kind].keep(
-                (known.candidate, known.health.healthy)
+                Recalled(known.candidate, known.health.healthy, known.gone_since is None)
                 for known in inventory.known.values()
                 if known.candidate.kind == kind
             )
@@ -204,19 +206,15 @@ class KubeletHalf:
         answers = Answers(config.prefix, config.guard, self._check, config.preference)
         also = (desk.handler,) if config.registry else ()
         plugin = DevicePlugin(resource, config.sockets, answers, wake.set, also)
-        memory = self._memories[resource.kind]
-        pod_resources = config.kubelet_dir / "pod-resources" / "kubelet.sock"
-        elsewhere = Elsewhere(
-            pod_resources,
-            resource.name,
-            [one.id for one in memory.recalled],
-        )
+        pod_resources = config.directories.pod_resources / "kubelet.sock"
+        elsewhere = Elsewhere(pod_resources, resource.name, self._memories[resource.kind].ids)
         count = Count(pod_resources, resource.name, lambda: plugin.devices)
         loop: Loop
         if config.registry:
             loop = RegistryRegistration(plugin, desk, wake, self._fatal, elsewhere, count)
         else:
-            loop = Registration(plugin, config.device_plugins / "kubelet.sock", wake, self._fatal, elsewhere, count)
+            kubelet_socket = config.directories.device_plugins / "kubelet.sock"
+            loop = Registration(plugin, kubelet_socket, wake, self._fatal, elsewhere, count)
         loop.on_registered = self._keeper.wake
         with self._lock:
             if self._stopped:
@@ -235,5 +233,5 @@ class KubeletHalf:
 
 
 def _memory(config: Config, kind: str, name: str, boot: str) -> Memory:
-    path = config.device_plugins / pathlib.Path(socket_name(name)).with_suffix(".json")
+    path = config.directories.device_plugins / pathlib.Path(socket_name(name)).with_suffix(".json")
     return Memory(path, kind, boot)

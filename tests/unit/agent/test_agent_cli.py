@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -53,6 +54,13 @@ def test_the_help_of_each_command_has_an_example(capsys: pytest.CaptureFixture[s
     status, out, _ = call(capsys, *command, "--help")
     assert status == 0
     assert f"Example: {' '.join(('nri-cdi', *command))} " in out
+
+
+def test_the_help_shows_each_default_as_it_would_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "run", "--help")
+    shown = re.findall(r"\(default: ([^)]*)\)", " ".join(out.split()))
+    assert {"on", "off", "0", "60", "120", "/etc/cdi /var/run/cdi"} <= set(shown)
+    assert not [default for default in shown if default in {"True", "False"} or default.endswith(".0")]
 
 
 WRONG = {

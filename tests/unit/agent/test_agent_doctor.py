@@ -14,6 +14,7 @@ import pytest
 
 from nri_cdi.cli import main
 from nri_cdi.doctor import Finding, examine
+from nri_cdi.kubelet import directories
 from nri_cdi.readiness import Server, Slots
 from nri_cdi.settings import Settings
 
@@ -38,10 +39,11 @@ def place() -> Iterator[pathlib.Path]:
 @pytest.fixture
 def settings(place: pathlib.Path) -> Settings:
     """Of a node on which all is well but for an NRI half, which a test adds."""
-    for name in ("cdi", "kubelet/device-plugins", "run"):
+    for name in ("cdi", "kubelet/device-plugins", "kubelet/pod-resources", "run"):
         (place / name).mkdir(parents=True)
     (place / "cdi/gpu.json").write_text(json.dumps(SPEC))
-    (place / "kubelet/device-plugins/kubelet.sock").touch()
+    for name in ("device-plugins", "pod-resources"):
+        (place / "kubelet" / name / "kubelet.sock").touch()
     with socket.socket(socket.AF_UNIX) as runtime:
         runtime.bind(str(place / "nri.sock"))
     return Settings(
@@ -104,7 +106,12 @@ def test_a_broken_spec_file_and_a_kind_that_nobody_defines_are_found(settings: S
 
 
 @pytest.mark.parametrize(
-    ("missing", "about"), [("nri.sock", "container runtime"), ("kubelet/device-plugins/kubelet.sock", "kubelet")]
+    ("missing", "about"),
+    [
+        ("nri.sock", "container runtime"),
+        ("kubelet/device-plugins/kubelet.sock", "kubelet"),
+        ("kubelet/pod-resources/kubelet.sock", "kubelet"),
+    ],
 )
 def test_a_socket_that_is_not_there_is_found(settings: Settings, place: pathlib.Path, missing: str, about: str) -> None:
     (place / missing).unlink()
@@ -113,9 +120,26 @@ def test_a_socket_that_is_not_there_is_found(settings: Settings, place: pathlib.
     assert str(place / missing) in finding.what
 
 
+def test_of_a_kubelet_with_another_root_dir_both_sockets_are_looked_for_where_it_has_them(
+    settings: Settings, place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "kubelet/device-plugins").rename(place / "constant")
+    monkeypatch.setattr(directories, "DEVICE_PLUGINS", place / "constant")
+    (place / "elsewhere").mkdir()
+    assert unwell(settings) == []
+    (finding,) = unwell(replace(settings, kubelet_dir=str(place / "elsewhere")))
+    assert finding == Finding(
+        "kubelet",
+        well=False,
+        what=f"it cannot be asked whether another device plugin has a resource: {place}/elsewhere/pod-resources/kubelet.sock: No such file or directory",
+        todo="--kubelet-dir names its --root-dir",
+    )
+
+
 def test_the_command_says_what_to_do_below_each_finding_and_ends_with_1(
     place: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (place / "device-plugins").mkdir()
     where = ["--cdi-dir", str(place), "--nri-socket", "/nowhere/nri.sock", "--kubelet-dir", str(place)]
     arguments = ["doctor", *where, "--run-dir", str(place)]
     assert main(arguments) == 1

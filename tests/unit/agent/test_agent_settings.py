@@ -197,7 +197,7 @@ WRONG: dict[str, list[str]] = {
     "allow-namespace": ["a/b"],
     "allow-hook": ["bin/hook"],
     "allow-mount": ["opt"],
-    "http": ["9810", ":port", "[::1]"],
+    "http": ["9810", ":port", "[::1]", ":0", ":65536", ":99999", ":100000", "n\u00f6de:9810"],
     "registration": ["both"],
     "preferred": ["best"],
     "include": ["gpu", "*"],

@@ -16,7 +16,7 @@ import pytest
 from nri_cdi.account import Account, Injection
 from nri_cdi.allocation import key_name
 from nri_cdi.cli import main
-from nri_cdi.kubelet import api
+from nri_cdi.kubelet import api, directories
 from nri_cdi.kubelet.sockets import socket_name
 from nri_cdi.readiness import Server, Slots
 from nri_cdi.testing.checkpoint import checkpoint, entry
@@ -183,7 +183,10 @@ def test_without_a_half_that_answers_the_allocations_are_shown_all_the_same_with
     assert node.status() == 3
     out = capsys.readouterr().out
     assert f"BAD  NRI half      none runs on this node (looked in {node.run_dir})\n" in out
-    assert f"-    kubelet half  serves no resource (looked in {node.kubelet_dir})\n" in out
+    assert (
+        f"-    kubelet half  serves no resource (looked in {node.plugins} and {node.kubelet_dir}/plugins_registry)\n"
+        in out
+    )
     assert "uid-1  main       device.example.com/gpu  device_0  not known\n" in out
 
 
@@ -212,6 +215,25 @@ def test_without_a_checkpoint_the_injections_are_shown_all_the_same(
     said = capsys.readouterr()
     assert "team/four  main       -         device.example.com/gpu=device_1  " in said.out
     assert words in said.err
+
+
+def test_of_a_kubelet_with_another_root_dir_the_checkpoint_and_our_sockets_are_found(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.half("10", {})
+    node.allocations(allocated(1, "device_0"))
+    node.serves(KIND)
+    constant = node.kubelet_dir.parent / "constant"
+    node.plugins.rename(constant)
+    monkeypatch.setattr(directories, "DEVICE_PLUGINS", constant)
+    node.left(node.kubelet_dir / "plugins_registry" / socket_name("vendor.com/nic"))
+    assert node.status() == 0
+    out = capsys.readouterr().out
+    assert f"ok   kubelet half         serves {KIND}\n" in out
+    assert "BAD  kubelet half         does not serve vendor.com/nic (connection refused)\n" in out
+    assert "1 allocation: 1 waiting" in out
+    assert main(["uninstall-check", "--kubelet-dir", str(node.kubelet_dir)]) == 1
+    assert "device_0" in capsys.readouterr().out
 
 
 def test_a_node_without_allocations_says_so(node: Node, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,7 +142,11 @@ CASES = {
         carrying(),
         smuggled=True,
     ),
-    "a guard without its key": Case(Reason.GUARD_WITHOUT_KEY, (NAME, "delete the pod"), api.Container(mounts=[GUARD])),
+    "a guard without its key": Case(
+        Reason.GUARD_WITHOUT_KEY,
+        (NAME, "delete the pod", "the --annotation-prefix that is read here: cdi.k8s.io/"),
+        api.Container(mounts=[GUARD]),
+    ),
     "a guard with another key": Case(
         Reason.GUARD_WITHOUT_KEY,
         (NAME, "delete the pod"),

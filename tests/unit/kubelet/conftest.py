@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nri_cdi.testing.log import Log, logged
+from nri_cdi.testing.pod_resources import PodResources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,3 +30,11 @@ def log() -> Iterator[Log]:
     """What the kubelet half logs."""
     with logged("nri_cdi.kubelet") as log:
         yield log
+
+
+@pytest.fixture
+def pod_resources(device_plugins: pathlib.Path) -> Iterator[PodResources]:
+    """The pod resources service of the kubelet with that directory."""
+    service = PodResources(device_plugins.parent / "pod-resources" / "kubelet.sock")
+    yield service
+    service.stop()

@@ -29,7 +29,12 @@ GPU, NIC = "device.example.com/gpu", "vendor.com/nic"
         (["--resource", GPU, "--settle", "1m"], "seconds, such as 60 or 0.5"),
         (["--resource", GPU, "--unhealthy-after", "-1"], "seconds, such as 60 or 0.5"),
         (["--resource", GPU, "--shared-node", "kfd"], "absolute paths or patterns of them"),
-        (["--resource", GPU, "--kubelet-dir", f"/{'d' * 90}"], "a unix socket's path has at most 107"),
+        (
+            ["--resource", GPU, "--registration", "plugins-registry", "--kubelet-dir", f"/{'d' * 90}"],
+            "a unix socket's path has at most 107: name the resource shorter, --resource KIND=SHORTER-NAME, or choose a shorter --kubelet-dir",
+        ),
+        (["--resource", f"{'v' * 50}.{'v' * 50}.com/gpu"], "name the resource shorter, --resource KIND=SHORTER-NAME"),
+        (["--resource", GPU, "--http", ":99999"], "an address with a port from 1 to 65535"),
     ],
 )
 def test_a_wrong_setting_is_said_with_what_to_write_instead(arguments: list[str], words: str) -> None:

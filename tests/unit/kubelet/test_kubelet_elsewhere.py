@@ -3,159 +3,163 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
-from nri_cdi.host.numa import Sysfs
-from nri_cdi.host.root import HostRoot
-from nri_cdi.kubelet import api as plugin_api
+from nri_cdi.cdi import DeviceNode
 from nri_cdi.kubelet import elsewhere as elsewheres
-from nri_cdi.kubelet import podresources_api as api
-from nri_cdi.kubelet import standing
 from nri_cdi.kubelet.candidates import Candidate
-from nri_cdi.kubelet.elsewhere import Count, Elsewhere, offered
-from nri_cdi.kubelet.keeper import Node
-from nri_cdi.kubelet.memory import Memory, boot_id
-from nri_cdi.kubelet.plugin import Answers, DevicePlugin
-from nri_cdi.kubelet.service import Config, KubeletHalf
+from nri_cdi.kubelet.elsewhere import RETURN, Count, Elsewhere
+from nri_cdi.kubelet.inventory import Recalled
+from nri_cdi.kubelet.memory import Memory
+from nri_cdi.kubelet.pod_resources import NoAnswer, offered
 from nri_cdi.kubelet.standing import Counted
-from nri_cdi.kubelet.told import Device, Resource
-from nri_cdi.testing.kubelet import FakeKubelet
-from nri_cdi.testing.plugin_client import address
-from nri_cdi.testing.snapshots import snapshot, spec_file
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator
 
     from nri_cdi.testing.log import Log
+    from nri_cdi.testing.pod_resources import PodResources
 
-GPU = "device.example.com/gpu"
+GPU, NIC = "device.example.com/gpu", "vendor.com/nic"
 SOON = 20.0
 SOCKET_PARTS = ("pod-resources", "kubelet.sock")
 
 
-class PodResources:
-    """The kubelet's pod resources service: what the node offers is set in `devices`, or is what `kubelet` has."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        path.parent.mkdir(exist_ok=True)
-        self.devices: dict[str, list[str]] = {}
-        self.kubelet: FakeKubelet | None = None
-        self._server = grpc.server(ThreadPoolExecutor(2))
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._allocatable,
-            api.AllocatableResourcesRequest.FromString,
-            api.AllocatableResourcesResponse.SerializeToString,
-        )
-        service = grpc.method_handlers_generic_handler("v1.PodResourcesLister", {"GetAllocatableResources": handler})
-        self._server.add_generic_rpc_handlers((service,))
-        self._server.add_insecure_port(address(path))
-        self._server.start()
-
-    def stop(self) -> None:
-        self._server.stop(0).wait()
-
-    def _allocatable(
-        self, _request: api.AllocatableResourcesRequest, _context: grpc.ServicerContext
-    ) -> api.AllocatableResourcesResponse:
-        if self.kubelet is not None:
-            self.devices = {
-                resource: [device for device, healthy in self.kubelet.devices(resource).items() if healthy]
-                for resource in self.kubelet.resources
-            }
-        return api.AllocatableResourcesResponse(
-            devices=[
-                api.ContainerDevices(resource_name=resource, device_ids=[device])
-                for resource, devices in self.devices.items()
-                for device in devices
-            ]
-        )
-
-
-@pytest.fixture
-def pod_resources(device_plugins: pathlib.Path) -> Iterator[PodResources]:
-    service = PodResources(device_plugins.parent.joinpath(*SOCKET_PARTS))
-    yield service
-    service.stop()
-
-
-def test_what_the_node_offers_is_asked_and_a_kubelet_that_does_not_say_is_none(
+def test_what_the_node_offers_is_asked_and_a_kubelet_that_does_not_say_is_said_with_the_reason(
     pod_resources: PodResources, device_plugins: pathlib.Path
 ) -> None:
     path = device_plugins.parent.joinpath(*SOCKET_PARTS)
     pod_resources.devices = {GPU: ["a", "b"], "other.com/x": ["c"]}
     assert offered(path, GPU) == frozenset(("a", "b"))
     assert offered(path, "nobody.com/y") == frozenset()
+    pod_resources.refusals = 1
+    with pytest.raises(NoAnswer, match=r"rejected by rate limit \(RESOURCE_EXHAUSTED\)") as refused:
+        offered(path, GPU)
+    assert refused.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     pod_resources.stop()
-    assert offered(path, GPU) is None
-    assert offered(device_plugins / "nosuch.sock", GPU) is None
+    for nobody in (path, device_plugins / "nosuch.sock"):
+        with pytest.raises(NoAnswer, match=f"{nobody}: nobody serves there") as unserved:
+            offered(nobody, GPU)
+        assert unserved.value.code is None
 
 
-NEW_KUBELET = "a new kubelet"
+def test_an_answer_longer_than_what_grpc_allows_by_itself_is_read(
+    pod_resources: PodResources, device_plugins: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nri_cdi.kubelet.pod_resources.TIMEOUT", SOON)
+    pod_resources.devices = {GPU: [str(number) + "x" * 5000 for number in range(1000)]}
+    assert len(offered(device_plugins.parent.joinpath(*SOCKET_PARTS), GPU)) == 1000
+
+
+NEW_KUBELET, WRITTEN = "a new kubelet", "an instance of ours writes down its devices"
+SILENT, BUSY, SLOW = None, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED
+NOW, BEFORE = (
+    f"this node offers {GPU} already",
+    f"this node offered {GPU} through another device plugin (devices x) until",
+)
+Step = tuple[list[str] | grpc.StatusCode | str | float | None, str | None]
+"""What the kubelet answers and the objection (empty: one without a reason yet); or what happens, or how many seconds pass."""
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, path: pathlib.Path, answer: list[str] | grpc.StatusCode | None) -> None:
+    """Have the kubelet answer so."""
+
+    def offers(_path: pathlib.Path, _resource: str) -> frozenset[str]:
+        if isinstance(answer, list):
+            return frozenset(answer)
+        raise NoAnswer(f"{path}: no answer", answer)
+
+    monkeypatch.setattr(elsewheres, "offered", offers)
 
 
 @pytest.mark.parametrize(
     ("ours", "steps"),
     [
-        pytest.param([], [(None, False), ([], False), (["x"], True), ([], False)], id="another plugin, and its end"),
-        pytest.param(["x"], [(["x", "y"], False)], id="an instance of ours"),
-        pytest.param([], [(["x"], True), (NEW_KUBELET, True), ([], True), (None, True)], id="a kubelet that forgot it"),
-        pytest.param([], [([], False), (NEW_KUBELET, False), ([], False)], id="a new kubelet that never had one"),
-        pytest.param([], [(["x"], True), (None, True)], id="a kubelet that does not say"),
+        pytest.param(
+            [], [([], None), (["x"], ""), (["x"], NOW), (["x"], NOW), ([], None)], id="another plugin, and its end"
+        ),
+        pytest.param(["x"], [(["x", "y"], None)], id="an instance of ours"),
+        pytest.param([], [(["x"], ""), (WRITTEN, None), (["x"], None)], id="one of ours that has just registered"),
+        pytest.param(
+            [],
+            [
+                (["x"], ""),
+                (["x"], NOW),
+                (NEW_KUBELET, None),
+                ([], BEFORE),
+                (SILENT, BEFORE),
+                (RETURN, None),
+                ([], None),
+            ],
+            id="a kubelet that forgot it, and it does not come back",
+        ),
+        pytest.param(
+            [],
+            [(["x"], ""), (["x"], NOW), (NEW_KUBELET, None), ([], BEFORE), (["x"], NOW), ([], None)],
+            id="a kubelet that forgot it, and it comes back and ends",
+        ),
+        pytest.param(
+            [],
+            [(["x"], ""), (["x"], NOW), (NEW_KUBELET, None), ([], BEFORE), (WRITTEN, None), ([], None)],
+            id="a kubelet that forgot what turns out to be ours",
+        ),
+        pytest.param([], [([], None), (NEW_KUBELET, None), ([], None)], id="a new kubelet that never had one"),
+        pytest.param([], [(["x"], ""), (["x"], NOW), (SILENT, NOW), (BUSY, NOW)], id="a kubelet that says no more"),
+        pytest.param([], [(SILENT, None)], id="a kubelet that does not say"),
+        pytest.param([], [(["x"], ""), (SILENT, NOW)], id="a kubelet that said it once"),
+        pytest.param([], [(SLOW, None)], id="a kubelet that says it too late"),
+        pytest.param([], [(BUSY, ""), (0.9, None), (BUSY, ""), (["x"], ""), (["x"], NOW)], id="a busy kubelet"),
+        pytest.param([], [(BUSY, ""), (1.0, None), (BUSY, None), (BUSY, None)], id="a kubelet that stays busy"),
+        pytest.param(
+            [], [(BUSY, ""), (0.9, None), ([], None), (BUSY, ""), (0.9, None), (BUSY, "")], id="busy now and then"
+        ),
     ],
 )
 def test_a_resource_is_elsewhere_while_another_plugin_offers_it(
-    monkeypatch: pytest.MonkeyPatch,
-    device_plugins: pathlib.Path,
-    ours: list[str],
-    steps: list[tuple[list[str] | str | None, bool]],
+    monkeypatch: pytest.MonkeyPatch, device_plugins: pathlib.Path, ours: list[str], steps: list[Step]
 ) -> None:
-    path = device_plugins / "x"
+    path, clock, known = device_plugins / "x", Clock(), set(ours)
     path.touch()
-    elsewhere = Elsewhere(path, GPU, ours)
-    for found, there in steps:
-        if found == NEW_KUBELET:
-            path.rename(device_plugins / "old")
-            path.touch()
-            continue
-        said = None if found is None else frozenset(found)
-        monkeypatch.setattr(elsewheres, "offered", lambda _path, _resource, said=said: said)
-        assert bool(elsewhere()) == there
+    monkeypatch.setattr(elsewheres, "time", clock)
+    elsewhere = Elsewhere(path, GPU, lambda: frozenset(known))
+    for what, expected in steps:
+        match what:
+            case "a new kubelet":
+                path.rename(device_plugins / "old")
+                path.touch()
+            case "an instance of ours writes down its devices":
+                known.add("x")
+            case float():
+                clock.now += what
+            case list() | grpc.StatusCode() | None:
+                answers(monkeypatch, path, what)
+                found = elsewhere()
+                assert (found is None) == (expected is None)
+                assert found is None or (bool(found.why), str(expected) in found.why) == (bool(expected), True)
 
 
-@pytest.fixture
-def half(device_plugins: pathlib.Path) -> Iterator[Callable[[], KubeletHalf]]:
-    made: list[KubeletHalf] = []
-
-    def make() -> KubeletHalf:
-        config = Config({GPU: GPU}, device_plugins.parent, "x/")
-        made.append(KubeletHalf(config, Node(HostRoot(), Sysfs()), ready=lambda _: None, fatal=pytest.fail))
-        made[-1].start()
-        made[-1].update(snapshot(spec_file(GPU, ["d0", "d1"])))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-def test_another_plugins_resource_is_not_registered_until_that_plugin_has_gone(
-    half: Callable[[], KubeletHalf], pod_resources: PodResources, device_plugins: pathlib.Path, log: Log
+def test_a_registration_without_an_answer_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, log: Log
 ) -> None:
-    pod_resources.devices = {GPU: ["GPU-1", "GPU-2"]}
-    with FakeKubelet(device_plugins) as kubelet:
-        half()
-        log.wait_for(
-            f"{GPU}: not registered: this node offers {GPU} already through another device plugin (devices GPU-1, GPU-2); "
-            "remove that plugin, or give ours another name: --resource KIND=RESOURCE"
-        )
-        assert kubelet.registrations == ()
-        pod_resources.devices = {}
-        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
+    answers(monkeypatch, tmp_path, SILENT)
+    elsewhere = Elsewhere(tmp_path, GPU, frozenset)
+    assert [elsewhere() for _ in range(3)] == [None] * 3
+    assert log.lines == [
+        f"{GPU}: registering without knowing whether another device plugin offers it already: {tmp_path}: no answer"
+    ]
 
 
 OURS, THEIRS, NOBODYS = Counted.OURS, Counted.THEIRS, Counted.NOBODYS
@@ -170,6 +174,12 @@ OURS, THEIRS, NOBODYS = Counted.OURS, Counted.THEIRS, Counted.NOBODYS
         pytest.param(True, [([], OURS), ([], NOBODYS), (["d0"], NOBODYS), (["d0"], OURS)], id="none, and ours again"),
         pytest.param(False, [([], OURS), ([], OURS)], id="none, and ours are not healthy"),
         pytest.param(True, [(["x"], OURS), (["x"], THEIRS), (None, THEIRS), (None, OURS)], id="a kubelet that ends"),
+        pytest.param(
+            True, [(["x"], OURS), (["x"], THEIRS), (BUSY, THEIRS), (SLOW, THEIRS), (BUSY, THEIRS)], id="a busy kubelet"
+        ),
+        pytest.param(
+            True, [(["x"], OURS), (BUSY, OURS), (BUSY, OURS), (["x"], THEIRS)], id="busy before it is seen again"
+        ),
     ],
 )
 def test_whose_devices_the_kubelet_counts_is_believed_when_it_is_seen_twice(
@@ -177,14 +187,13 @@ def test_whose_devices_the_kubelet_counts_is_believed_when_it_is_seen_twice(
     tmp_path: pathlib.Path,
     *,
     healthy: bool,
-    steps: list[tuple[list[str] | None, Counted]],
+    steps: list[tuple[list[str] | grpc.StatusCode | None, Counted]],
 ) -> None:
     monkeypatch.setattr(elsewheres, "ASK", 0.0)
     monkeypatch.setattr(elsewheres, "ASK_AGAIN", 0.0)
     count = Count(tmp_path / "x", GPU, lambda: {"d0": healthy})
-    for found, counted in steps:
-        said = None if found is None else frozenset(found)
-        monkeypatch.setattr(elsewheres, "offered", lambda _path, _resource, said=said: said)
+    for answer, counted in steps:
+        answers(monkeypatch, tmp_path, answer)
         assert count() is counted
 
 
@@ -203,85 +212,32 @@ def test_while_all_is_well_the_kubelet_is_not_asked_all_the_time(
     assert asked == [GPU]
 
 
-def test_another_plugin_that_registers_after_us_is_said_and_let_be_and_followed_when_it_ends(
-    half: Callable[[], KubeletHalf],
-    pod_resources: PodResources,
-    device_plugins: pathlib.Path,
-    log: Log,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("ASK", "ASK_AGAIN"):
-        monkeypatch.setattr(elsewheres, name, 0.05)
-    monkeypatch.setattr(standing, "STREAM_PATIENCE", 2.0)  # well over what it takes to see twice how things are
-    directory = device_plugins / "other"
-    directory.mkdir()
-    theirs = Resource(GPU, "other.com/gpu", tuple(Device(f"x{n}", f"other.com/gpu=x{n}") for n in range(3)))
-    other = DevicePlugin(theirs, directory, Answers("y/", guard=False, ready=lambda _: None), lambda: None)
-    with FakeKubelet(device_plugins) as kubelet:
-        pod_resources.kubelet = kubelet
-        ours = half()
-        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
-        other.bind()
-        assert not other_register(device_plugins, f"{directory.name}/{other.path.name}")
-        log.wait_for("another device plugin registered this resource after us")
-        assert ours.registered == {GPU: False}
-        assert f"{GPU}: another device plugin registered this resource after us" in str(ours.problem())
-        ours.update(snapshot(spec_file(GPU, ["d0", "d1", "d2", "d3"])))
-        log.wait_for(f"{GPU}: 4 devices, 4 healthy")
-        assert kubelet.devices(GPU) == {"x0": True, "x1": True, "x2": True}
-        registered = len(kubelet.registrations)
-
-        other.close()
-        log.wait_for("registered with the kubelet (it counted none of our devices)")
-        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 4, SOON)
-        assert len(kubelet.registrations) == registered + 1
-        assert list(kubelet.allocate(GPU, 4).response.annotations.values()) == [
-            ",".join(f"{GPU}=d{number}" for number in range(4))
-        ]
-        ours.update(snapshot(spec_file(GPU, ["d0", "d1"])))
-        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
-        assert ours.registered == {GPU: True}
-
-
-def other_register(directory: pathlib.Path, endpoint: str) -> str:
-    """Register a plugin of the resource as any other program would; what is wrong."""
-    request = plugin_api.RegisterRequest(version="v1beta1", endpoint=endpoint, resource_name=GPU)
-    with grpc.insecure_channel(address(directory / "kubelet.sock")) as channel:
-        register = channel.unary_unary(
-            "/v1beta1.Registration/Register",
-            plugin_api.RegisterRequest.SerializeToString,
-            plugin_api.Empty.FromString,
-        )
-        try:
-            register(request, timeout=SOON)
-        except grpc.RpcError as error:
-            return str(error)
-    return ""
-
-
-def test_what_an_instance_of_ours_offers_is_ours(
-    half: Callable[[], KubeletHalf], pod_resources: PodResources, device_plugins: pathlib.Path
-) -> None:
-    older = Memory(device_plugins / "nri-cdi_device.example.com_gpu.json", GPU, boot_id())
-    older.keep([(Candidate(f"{GPU}=d0", GPU, "d0", "f"), True)])
-    pod_resources.devices = {GPU: ["d0"]}
-    with FakeKubelet(device_plugins) as kubelet:
-        half()
-        kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
-
-
-DEVICES = {Candidate(f"{GPU}={i}", GPU, str(i), "/etc/cdi/a.yaml"): i != 1 for i in range(3)}
+DEVICES = tuple(
+    Recalled(
+        Candidate(
+            f"{GPU}={i}",
+            GPU,
+            str(i),
+            "/etc/cdi/a.yaml",
+            (DeviceNode(f"/dev/x{i}", type="c", major=9, minor=i),) if i else (),
+            interfaces=("eth1",) if i == 1 else (),
+        ),
+        healthy=i != 1,
+        defined=i != 2,
+    )
+    for i in range(3)
+)
 
 
 def test_devices_and_their_health_are_recalled_by_the_next_process(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "gpu.json"
     first = Memory(path, GPU, "boot-1")
-    assert (first.recalled, first.same_boot) == ({}, False)
-    first.keep(DEVICES.items())
+    assert (first.recalled, first.same_boot) == ((), False)
+    first.keep(DEVICES)
     again = Memory(path, GPU, "boot-1")
     assert (again.recalled, again.same_boot) == (DEVICES, True)
     assert (Memory(path, GPU, "boot-2").recalled, Memory(path, GPU, "boot-2").same_boot) == (DEVICES, False)
-    assert Memory(path, "other.com/kind", "boot-1").recalled == {}
+    assert Memory(path, "other.com/kind", "boot-1").recalled == ()
     assert [one.name for one in tmp_path.iterdir()] == ["gpu.json"]
 
 
@@ -292,20 +248,44 @@ def test_a_memory_that_cannot_be_read_is_said_and_written_anew(tmp_path: pathlib
     path = tmp_path / "gpu.json"
     path.write_text(text)
     memory = Memory(path, GPU, "boot")
-    assert memory.recalled == {}
+    assert memory.recalled == ()
     assert log.count(f"{path}: what was advertised before cannot be read, so it is not known") == 1
-    memory.keep(DEVICES.items())
+    memory.keep(DEVICES)
     assert Memory(path, GPU, "boot").recalled == DEVICES
 
 
 def test_a_memory_of_a_later_format_is_left_unread(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "gpu.json"
     path.write_text(json.dumps({"format": 2, "kind": GPU, "boot": "boot", "devices": {"0": "?"}}))
-    assert Memory(path, GPU, "boot").recalled == {}
+    assert Memory(path, GPU, "boot").recalled == ()
+
+
+def test_the_ids_that_another_process_writes_down_are_read_at_each_question(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "gpu.json"
+    memory, other = Memory(path, GPU, "boot"), Memory(path, GPU, "boot")
+    assert memory.ids() == frozenset()
+    other.keep(DEVICES[:2])
+    assert memory.ids() == {"0", "1"}
+    later = Memory(path, GPU, "boot")
+    for text in ("{", "[]", f'{{"kind": "{NIC}", "devices": {{"2": {{}}}}}}'):
+        path.write_text(text)
+        assert not memory.ids()
+        assert later.ids() == {"0", "1"}
+
+
+def test_a_memory_that_somebody_removed_is_written_again(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "gpu.json"
+    memory = Memory(path, GPU, "boot")
+    assert not memory.is_lost()
+    memory.keep(DEVICES)
+    path.unlink()
+    assert memory.is_lost()
+    memory.keep(DEVICES)
+    assert Memory(path, GPU, "boot").recalled == DEVICES
 
 
 def test_a_memory_that_cannot_be_written_is_said_once(tmp_path: pathlib.Path, log: Log) -> None:
     memory = Memory(tmp_path / "nosuch" / "gpu.json", GPU, "boot")
-    memory.keep(DEVICES.items())
-    memory.keep(DEVICES.items())
+    memory.keep(DEVICES)
+    memory.keep(DEVICES)
     assert log.count("cannot be written, so the devices are not known after a boot") == 1

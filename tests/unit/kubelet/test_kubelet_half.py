@@ -13,7 +13,8 @@ import pytest
 
 from nri_cdi.host.numa import Sysfs
 from nri_cdi.host.root import HostRoot
-from nri_cdi.kubelet import api, registration
+from nri_cdi.kubelet import api, registration, standing
+from nri_cdi.kubelet.directories import Directories
 from nri_cdi.kubelet.inventory import Patience
 from nri_cdi.kubelet.keeper import Node
 from nri_cdi.kubelet.plugin import Answers, CannotServe, DevicePlugin
@@ -82,7 +83,8 @@ def kubelet(device_plugins: pathlib.Path) -> Iterator[FakeKubelet]:
 
 
 def config(device_plugins: pathlib.Path, *kinds: str) -> Config:
-    return Config({kind: kind for kind in kinds}, device_plugins.parent, "cdi.k8s.io/", patience=Patience(0.0, 0.0))
+    directories = Directories.below(device_plugins.parent)
+    return Config({kind: kind for kind in kinds}, directories, "cdi.k8s.io/", patience=Patience(0.0, 0.0))
 
 
 def has(kubelet: FakeKubelet, count: int, resource: str = GPU) -> None:
@@ -202,6 +204,26 @@ def test_a_kubelet_that_is_down_for_a_while_is_waited_for_and_said_once(
     kubelet.restart()
     has(kubelet, 8)
     assert log.count("not registered with the kubelet") == 1
+
+
+def test_a_kubelet_that_is_down_is_an_error_only_when_it_lasts(
+    make: Callable[..., KubeletHalf],
+    kubelet: FakeKubelet,
+    log: Log,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing, "pause", lambda _doublings: 0.0)
+    make()
+    has(kubelet, 8)
+    kubelet.stop()
+    log.wait_for(
+        "nobody has served there for half a minute (Connection refused), is the kubelet running?; trying again"
+    )
+    said = [one.levelname for one in caplog.records if "not registered with the kubelet" in one.getMessage()]
+    assert said == ["WARNING", "ERROR"]
+    kubelet.restart()
+    has(kubelet, 8)
 
 
 def test_the_older_instance_of_a_resource_ends_and_the_newer_registers_again(
@@ -364,5 +386,7 @@ def test_before_the_first_device_nothing_is_registered_for_an_empty_list_would_e
 
 def test_a_directory_too_long_for_a_socket_is_an_error_that_says_what_to_do(device_plugins: pathlib.Path) -> None:
     deep = device_plugins / ("d" * 90) / "device-plugins"
-    with pytest.raises(CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: choose a shorter"):
+    with pytest.raises(
+        CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: name the resource shorter"
+    ):
         KubeletHalf(config(deep, GPU), NODE, ready=lambda _: None, fatal=Fatal())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nri_cdi.kubelet import health as healths
 from nri_cdi.kubelet import link
+from nri_cdi.kubelet.changes import Change
 from nri_cdi.kubelet.health import WAVERING, Health, due, first, remembered, settle, settled, step
 
 GONE = "/dev/x is not there"
@@ -112,3 +113,15 @@ def test_the_nri_halfs_absence_makes_devices_unhealthy_only_after_its_time_and_t
     assert link.answered(down, None, 300.0) == link.Link()
     assert link.reason(down, 0.0, (0.0,), 1e9) == ""
     assert link.reason(link.Link(), 120.0, (0.0,), 1e9) == ""
+
+
+def test_the_nri_halfs_absence_is_in_the_log_once_after_some_seconds_and_so_is_its_return() -> None:
+    state, said = link.Link(), []
+    for now, problem in enumerate(["starting", None, *["not there"] * 9, "refuses", None, None]):
+        before, state = state, link.answered(state, problem, now)
+        if (line := link.change(before, state)) is not None:
+            said.append((now, line))
+    assert said == [
+        (2 + link.UNSAID, Change("the NRI half has not been there for 5 s: not there", alarming=True)),
+        (12, Change("the NRI half is there again")),
+    ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nri_cdi.cdi import ContainerEdits, DeviceNode, HostNode, NetDevice
 from nri_cdi.kubelet.candidates import Candidate, candidates
-from nri_cdi.kubelet.identity import Rules, select
+from nri_cdi.kubelet.identity import Claims, Rules, select
 from nri_cdi.testing.snapshots import snapshot, spec_file
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def by_name(*several: Candidate) -> dict[str, Candidate]:
 
 
 def chosen(devices: Mapping[str, Iterable[str]], rules: Rules | None = None, before: Collection[str] = ()) -> list[str]:
-    selection = select(found(devices), {}, rules or Rules(), [GPU], frozenset(f"{GPU}={name}" for name in before))
+    selection = select(
+        found(devices), {}, rules or Rules(), [GPU], Claims(frozenset(f"{GPU}={name}" for name in before))
+    )
     return sorted(name.partition("=")[2] for name in selection.names)
 
 

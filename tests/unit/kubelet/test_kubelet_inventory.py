@@ -20,6 +20,7 @@ from nri_cdi.kubelet.inventory import (
     UNSEEN,
     Inventory,
     Patience,
+    Recalled,
     World,
     advance,
     due,
@@ -59,8 +60,9 @@ class Over:
         missing: Iterable[str] = (),
         places: Mapping[str, Place] | None = None,
         away: str = "",
+        in_use: Iterable[str] = (),
     ) -> tuple[Resource, ...]:
-        """What is told at that time, on a host that has all nodes but the missing ones."""
+        """What is told at that time, on a host that has all nodes but the missing ones, while containers have the devices `in_use`."""
         if self.catalog is None or specs is not self.catalog.source.snapshot:
             self.catalog = Catalog.of(specs, self.kinds, self.catalog)
         catalog, before = self.catalog, self.world
@@ -68,7 +70,7 @@ class Over:
         looks = {path: Look(problem="is not there") if path in missing else Look(node) for path, node in nodes.items()}
         changed = frozenset(path for path in looks if looks[path] != before.looks.get(path))
         renumbered = frozenset(path for path in nodes if nodes[path] != before.nodes.get(path))
-        self.world = World(looks, {**before.nodes, **nodes}, places or {}, changed, renumbered, away)
+        self.world = World(looks, {**before.nodes, **nodes}, places or {}, changed, renumbered, away, frozenset(in_use))
         rules, kinds = self.rules, tuple(self.kinds)
         forgetful = Inventory(self.inventory.known)
         whole = advance(forgetful, Catalog.of(specs, kinds), self.world, rules, kinds, PATIENCE, now)
@@ -152,6 +154,15 @@ def test_a_file_that_breaks_or_goes_is_an_outage_in_which_its_devices_stay_healt
         assert states(told.at(12, snapshot(gpus("d0")))) == {"d0": (True, "")}
 
 
+def test_why_a_device_is_gone_does_not_change_with_files_that_are_not_its_own() -> None:
+    told = Over()
+    told.at(0, snapshot(gpus("d0", "d1")))
+    first = told.at(1, snapshot(gpus("d0")))
+    for rejected in (["/etc/cdi/a.yaml"], ["/etc/cdi/a.yaml", "/etc/cdi/b.yaml"]):
+        assert changes(first, told.at(2, snapshot(gpus("d0"), rejected=rejected))) == ()
+    assert states(told.at(3, snapshot(rejected=["/etc/cdi/a.yaml", FILE])))["d1"][1].endswith(f"not valid: {FILE}")
+
+
 def test_a_device_whose_definition_changed_settles_until_its_new_nodes_are_there() -> None:
     told = Over()
     told.at(0, snapshot(gpus("d0")))
@@ -163,13 +174,13 @@ def test_a_device_whose_definition_changed_settles_until_its_new_nodes_are_there
     assert states(told.at(11, changed, missing=missing))["d0"][0] is False
 
 
-def test_while_a_device_settles_no_other_name_gets_its_host_device() -> None:
+def test_while_a_device_settles_no_other_name_gets_its_host_device_and_then_one_does_at_once() -> None:
     told = Over()
     told.at(0, snapshot(gpus("d0")))
     alias = spec_file(GPU, {"uuid-0": ["/dev/mock/d0"]}, "/etc/cdi/b.yaml")
     assert list(states(told.at(1, snapshot(alias, rejected=[FILE])))) == ["d0"]
-    assert states(told.at(11, snapshot(alias, rejected=[FILE])))["d0"][0] is False
-    assert states(told.at(12, snapshot(alias, rejected=[FILE])))["uuid-0"] == (True, "")
+    after = states(told.at(11, snapshot(alias, rejected=[FILE])))
+    assert (after["d0"][0], after["uuid-0"]) == (False, (True, ""))
 
 
 def test_a_device_that_is_gone_is_unhealthy_for_an_hour_and_then_forgotten() -> None:
@@ -182,8 +193,9 @@ def test_a_device_that_is_gone_is_unhealthy_for_an_hour_and_then_forgotten() -> 
 
 def test_devices_of_another_process_settle_after_a_start_and_unhealthy_ones_only_after_a_boot() -> None:
     well, ill = (Candidate(f"{GPU}={name}", GPU, name, FILE) for name in ("well1", "ill2"))
+    recalled = [Recalled(well, healthy=True), Recalled(ill, healthy=False)]
     for same_boot, told_of_ill in ((True, False), (False, True)):
-        before = remember({well: True, ill: False}, same_boot=same_boot, patience=PATIENCE, now=0)
+        before = remember(recalled, same_boot=same_boot, patience=PATIENCE, now=0)
         told = Over(before=before)
         gone = "no valid CDI spec of this node defines it any more"
         assert states(told.at(1, EMPTY)) == {"ill2": (told_of_ill, gone), "well1": (True, gone)}
@@ -195,7 +207,53 @@ def test_devices_of_another_process_settle_after_a_start_and_unhealthy_ones_only
             "/dev/mock/well1 is not there",
         )
         assert all(health for health, _ in states(late.at(30, snapshot(gpus("ill2", "well1")))).values())
-    assert remember({well: True}, same_boot=True, patience=PATIENCE, now=0).known[well.name].health.reason == UNSEEN
+    assert remember(recalled, same_boot=True, patience=PATIENCE, now=0).known[well.name].health.reason == UNSEEN
+
+
+def test_after_a_start_what_was_advertised_keeps_its_host_device_before_a_name_that_would_go_first() -> None:
+    both = snapshot(spec_file(GPU, {"0": ["/dev/mock/d0"], "GPU-a": ["/dev/mock/d0"]}, FILE))
+    advertised = Candidate(f"{GPU}=GPU-a", GPU, "GPU-a", FILE, (DeviceNode("/dev/mock/d0"),))
+    for healthy in (True, False):
+        before = remember([Recalled(advertised, healthy)], same_boot=True, patience=PATIENCE, now=0)
+        assert states(Over(before=before).at(1, both)) == {"GPU-a": (True, "")}
+    gone = remember([Recalled(advertised, healthy=False, defined=False)], same_boot=True, patience=PATIENCE, now=0)
+    assert states(Over(before=gone).at(1, both))["0"] == (True, "")
+
+
+def test_after_a_start_a_file_that_names_a_device_no_more_may_still_be_about_to_be_written() -> None:
+    recalled = [Recalled(Candidate(f"{GPU}={name}", GPU, name, FILE), healthy=True) for name in ("d0", "d1")]
+    told = Over(before=remember(recalled, same_boot=False, patience=PATIENCE, now=0))
+    gone = "no valid CDI spec of this node defines it any more"
+    partial = snapshot(gpus("d0"))
+    assert states(told.at(1, partial)) == {"d0": (True, ""), "d1": (True, gone)}
+    assert states(told.at(6, snapshot(gpus("d0", "d1"))))["d1"] == (True, "")
+    assert states(told.at(7, partial))["d1"] == (False, gone), "it was seen meanwhile: now it is a statement"
+    late = Over(before=remember(recalled, same_boot=False, patience=PATIENCE, now=0))
+    late.at(1, partial)
+    assert states(late.at(60, partial))["d1"] == (False, gone)
+
+
+def test_a_host_device_that_a_container_has_gets_no_other_name() -> None:
+    renamed = snapshot(spec_file(GPU, {"new0": ["/dev/mock/d0"], "new1": ["/dev/mock/d1"]}, FILE))
+    told = Over()
+    told.at(0, snapshot(gpus("d0", "d1")), in_use=[f"{GPU}=d0"])
+    after = states(told.at(1, renamed, in_use=[f"{GPU}=d0"]))
+    gone = "no valid CDI spec of this node defines it any more"
+    assert after == {"d0": (False, gone), "d1": (False, gone), "new1": (True, "")}
+    assert told.inventory.left_out[f"{GPU}=new0"].reason == f"a container has a host device of it as {GPU}=d0"
+    assert "new0" not in states(told.at(FORGET + 2, renamed, in_use=[f"{GPU}=d0"])), "whatever time it takes"
+    assert states(told.at(FORGET + 3, renamed)) == {"new0": (True, ""), "new1": (True, "")}
+
+
+def test_neither_a_preference_nor_an_exclusion_takes_a_host_device_from_a_container() -> None:
+    both = snapshot(
+        spec_file(GPU, {"0": ["/dev/mock/d0"], "1": ["/dev/mock/d1"], "all": ["/dev/mock/d0", "/dev/mock/d1"]})
+    )
+    for rules, advertised in ((Rules(prefer=("*=all",)), ["0", "1"]), (Rules(include=("*=all",)), [])):
+        told = Over(rules=rules)
+        assert list(states(told.at(0, both, in_use=[f"{GPU}=0"]))) == advertised
+        assert told.inventory.left_out[f"{GPU}=all"].reason == f"a container has a host device of it as {GPU}=0"
+        assert states(told.at(1, both))["all"] == (True, "")
 
 
 def test_all_devices_are_unhealthy_while_the_nri_half_is_away_and_their_own_reasons_are_kept() -> None:
@@ -253,7 +311,8 @@ def _specs(draw: st.DrawFn) -> Snapshot:
     return snapshot(*files, rejected=rejected)
 
 
-_life = st.tuples(st.floats(0.1, 30), st.integers(0, 2), _paths, _paths, st.sampled_from(["", "", "away"]))
+_used = st.frozensets(st.sampled_from([f"{GPU}=d0", f"{GPU}=d1", f"{GPU}=all", f"{NIC}=d0"]), max_size=2)
+_life = st.tuples(st.floats(0.1, 30), st.integers(0, 2), _paths, _paths, st.sampled_from(["", "", "away"]), _used)
 
 
 @settings(max_examples=150, deadline=None)  # each example is a life of several steps
@@ -263,13 +322,13 @@ _life = st.tuples(st.floats(0.1, 30), st.integers(0, 2), _paths, _paths, st.samp
     st.sampled_from([Rules(), Rules(prefer=("*=all",)), Rules(exclude=("*=d1",)), Rules(shared=("/dev/mock/d0",))]),
 )
 def test_what_is_made_from_what_was_before_is_what_is_made_from_nothing(
-    several: list[Snapshot], steps: list[tuple[float, int, set[str], set[str], str]], rules: Rules
+    several: list[Snapshot], steps: list[tuple[float, int, set[str], set[str], str, frozenset[str]]], rules: Rules
 ) -> None:
     told, now = Over(GPU, NIC, rules=rules), 0.0
-    for pause, which, missing, swapped, away in steps:
+    for pause, which, missing, swapped, away, in_use in steps:
         now += pause
         told.swapped = swapped
-        told.at(now, several[which], missing=missing, away=away)  # compares the two
+        told.at(now, several[which], missing=missing, away=away, in_use=in_use)  # compares the two
 
 
 def test_a_device_that_changes_leaves_all_others_the_objects_that_they_were() -> None:

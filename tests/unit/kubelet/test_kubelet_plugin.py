@@ -149,5 +149,7 @@ def test_checks_that_all_hang_delay_neither_allocate_nor_a_new_list(
 
 def test_a_socket_path_that_is_too_long_is_an_error_that_says_what_to_do(device_plugins: pathlib.Path) -> None:
     deep = device_plugins / ("d" * 90)
-    with pytest.raises(CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: choose a shorter"):
+    with pytest.raises(
+        CannotServe, match=r"has \d+ bytes, a unix socket's path has at most 107: name the resource shorter"
+    ):
         DevicePlugin(gpus(), deep, Answers("p/", guard=True, ready=fine), lambda: None)

@@ -10,6 +10,7 @@ import pytest
 
 from nri_cdi.host.numa import Sysfs
 from nri_cdi.host.root import HostRoot
+from nri_cdi.kubelet.directories import Directories
 from nri_cdi.kubelet.inventory import Patience
 from nri_cdi.kubelet.keeper import Node
 from nri_cdi.kubelet.registry_standing import (
@@ -124,7 +125,8 @@ def make(device_plugins: pathlib.Path) -> Iterator[Callable[..., KubeletHalf]]:
         def make(gpus: int = 4, nics: int = 0) -> KubeletHalf:
             failed: list[str] = []
             kinds = {GPU: GPU, NIC: NIC}
-            config = Config(kinds, device_plugins.parent, "x/", registry=True, patience=Patience(0.0, 0.0))
+            directories = Directories.below(device_plugins.parent)
+            config = Config(kinds, directories, "x/", registry=True, patience=Patience(0.0, 0.0))
             half = KubeletHalf(config, Node(HostRoot(), Sysfs()), ready=lambda _: None, fatal=failed.append)
             stack.callback(lambda: pytest.fail(str(failed)) if failed else None)
             stack.callback(half.stop)

@@ -15,7 +15,8 @@ import pytest
 from nri_cdi.cdi import ContainerEdits, DeviceNode
 from nri_cdi.host.numa import Place, Sysfs
 from nri_cdi.host.root import HostRoot
-from nri_cdi.kubelet import api, keeper
+from nri_cdi.kubelet import api, keeper, link
+from nri_cdi.kubelet.directories import Directories
 from nri_cdi.kubelet.identity import Rules
 from nri_cdi.kubelet.inventory import Patience
 from nri_cdi.kubelet.keeper import RESCAN, Node
@@ -87,7 +88,9 @@ def make(device_plugins: pathlib.Path, host: Host) -> Iterator[Callable[..., Kub
 
         def make(*files: SpecFile, nri: Nri | None = None, places: Any = None, **changes: Any) -> KubeletHalf:  # noqa: ANN401  # any field
             failed: list[str] = []
-            config = Config({GPU: GPU}, device_plugins.parent, "cdi.k8s.io/", patience=Patience(0.0, 0.0))
+            config = Config(
+                {GPU: GPU}, Directories.below(device_plugins.parent), "cdi.k8s.io/", patience=Patience(0.0, 0.0)
+            )
             node = Node(HostRoot(str(host.root)), places or Sysfs(str(host.root)), str(host.root))
             half = KubeletHalf(replace(config, **changes), node, ready=nri or Nri(), fatal=failed.append)
             stack.callback(lambda: pytest.fail(str(failed)) if failed else None)
@@ -197,6 +200,20 @@ def test_devices_are_unhealthy_when_the_nri_half_stays_away_and_healthy_when_it_
     log.wait_for("unhealthy: d0, d1: the NRI half of nri-cdi is away for more than 0.5 s: no NRI half of nri-cdi runs")
     nri.problem = None
     has(kubelet, 2)
+
+
+def test_an_nri_half_that_is_away_is_in_the_log_long_before_devices_suffer(
+    make: Callable[..., KubeletHalf], log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "UNSAID", 0.1)
+    monkeypatch.setattr(keeper, "ASK", 0.05)
+    nri = Nri()
+    nri.problem = "no NRI half of nri-cdi runs on this node"
+    make(nri=nri)
+    log.wait_for("the NRI half has not been there for 0.1 s: no NRI half of nri-cdi runs on this node")
+    nri.problem = None
+    log.wait_for("the NRI half is there again")
+    assert log.count("the NRI half") == 2
 
 
 def test_what_was_advertised_is_remembered_beside_the_kubelets_sockets(

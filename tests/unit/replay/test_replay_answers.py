@@ -75,7 +75,7 @@ def test_after_an_upgrade_what_was_advertised_is_known(record: dict[str, Any], t
     path = tmp_path / "memory.json"
     path.write_text(json.dumps(record["memory"]))
     memory = Memory(path, KIND, record["memory"]["boot"])
-    assert {one.id: healthy for one, healthy in memory.recalled.items()} == {"a": True, "b": False}
+    assert {one.candidate.id: one.healthy for one in memory.recalled} == {"a": True, "b": False}
     assert memory.same_boot
 
 

@@ -1,0 +1,124 @@
+"""Under which names containers have devices, and that no other name gets such a device."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nri_cdi.host.numa import Sysfs
+from nri_cdi.host.root import HostRoot
+from nri_cdi.kubelet import keeper
+from nri_cdi.kubelet.directories import Directories
+from nri_cdi.kubelet.in_use import LINGER, InUse
+from nri_cdi.kubelet.keeper import Node
+from nri_cdi.kubelet.service import Config, KubeletHalf
+from nri_cdi.testing.kubelet import FakeKubelet
+from nri_cdi.testing.snapshots import node, snapshot, spec_file
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from nri_cdi.testing.log import Log
+    from nri_cdi.testing.pod_resources import PodResources
+
+GPU, RESOURCE = "device.example.com/gpu", "cluster.example.com/gpu"
+SOON = 20.0
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def in_use(device_plugins: pathlib.Path, clock: Clock) -> InUse:
+    socket = device_plugins.parent / "pod-resources" / "kubelet.sock"
+    return InUse(socket, device_plugins / "kubelet_internal_checkpoint", {GPU: RESOURCE}, clock)
+
+
+def write(directory: pathlib.Path, entries: Any) -> None:  # noqa: ANN401  # also what no checkpoint has
+    (directory / "kubelet_internal_checkpoint").write_text(json.dumps({"Data": {"PodDeviceEntries": entries}}))
+
+
+def entry(resource: str, *devices: str) -> dict[str, object]:
+    return {"PodUID": "1", "ContainerName": "c", "ResourceName": resource, "DeviceIDs": {"-1": devices}}
+
+
+def test_what_the_kubelet_lists_is_in_use_under_the_names_of_the_kind(
+    in_use: InUse, pod_resources: PodResources, device_plugins: pathlib.Path
+) -> None:
+    write(device_plugins, [entry(RESOURCE, "ended")])
+    pod_resources.in_use = {RESOURCE: ["d0", "d1"], "other.example.com/nic": ["d2"]}
+    assert in_use() == {f"{GPU}=d0", f"{GPU}=d1"}
+
+
+def test_what_is_not_listed_any_more_counts_for_a_while(
+    in_use: InUse, pod_resources: PodResources, clock: Clock
+) -> None:
+    pod_resources.in_use = {RESOURCE: ["d0"]}
+    in_use()
+    pod_resources.in_use = {}
+    clock.now = LINGER - 1
+    assert in_use() == {f"{GPU}=d0"}
+    clock.now = LINGER
+    assert in_use() == frozenset()
+
+
+def test_where_the_kubelet_cannot_be_asked_its_checkpoint_says_it(in_use: InUse, device_plugins: pathlib.Path) -> None:
+    write(device_plugins, [entry(RESOURCE, "d0"), entry("other.example.com/nic", "d1"), entry(RESOURCE, "d2", "d3")])
+    assert in_use() == {f"{GPU}=d0", f"{GPU}=d2", f"{GPU}=d3"}
+
+
+@pytest.mark.parametrize("entries", [[{}], [{"ResourceName": RESOURCE, "DeviceIDs": []}], 5, ["x"]])
+def test_where_nothing_can_be_had_it_is_as_it_was(in_use: InUse, device_plugins: pathlib.Path, entries: object) -> None:
+    assert in_use() == frozenset()
+    write(device_plugins, None)
+    assert in_use() == frozenset()
+    write(device_plugins, [entry(RESOURCE, "d0")])
+    assert in_use() == {f"{GPU}=d0"}
+    write(device_plugins, entries)
+    assert in_use() == {f"{GPU}=d0"}
+
+
+def test_a_renamed_device_is_advertised_when_no_container_has_it_any_more(
+    device_plugins: pathlib.Path, pod_resources: PodResources, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "RESCAN", 0.2)
+    monkeypatch.setattr("nri_cdi.kubelet.in_use.LINGER", 0.2)
+    old = spec_file(GPU, {"old0": ["/dev/null0"], "old1": ["/dev/null1"]})
+    new = spec_file(GPU, {"new0": ["/dev/null0"], "new1": ["/dev/null1"]})
+    assert node("/dev/null0").type, "there is no such node: what a spec says of it is all that is known"
+    failed: list[str] = []
+    half = KubeletHalf(
+        Config({GPU: GPU}, Directories.below(device_plugins.parent), "cdi.k8s.io/"),
+        Node(HostRoot(), Sysfs()),
+        ready=lambda _: None,
+        fatal=failed.append,
+    )
+    with FakeKubelet(device_plugins) as kubelet:
+        half.start()
+        try:
+            half.update(snapshot(old))
+            kubelet.wait_for(lambda: kubelet.devices(GPU).keys() == {"old0", "old1"}, SOON)
+            pod_resources.in_use = {GPU: ["old0"]}
+            half.update(snapshot(new))
+            kubelet.wait_for(lambda: "new1" in kubelet.devices(GPU), SOON)
+            assert "new0" not in kubelet.devices(GPU)
+            log.wait_for(f"not advertised: {GPU}=new0: a container has a host device of it as {GPU}=old0")
+            pod_resources.in_use = {}
+            kubelet.wait_for(lambda: "new0" in kubelet.devices(GPU), SOON)
+        finally:
+            half.stop()
+    assert failed == []
