@@ -84,7 +84,7 @@ def assemble(packages: Path, image: Path) -> None:
     for path in sorted(libraries(programs)):
         if not inside(path).exists():
             shutil.copy2(path.resolve(), inside(path))
-    script = inside(python.with_name("nri-cdi"))
+    script = inside(Path("/usr/local/bin/nri-cdi"))
     script.write_text(SCRIPT.format(python=python.with_name("python3")))
     script.chmod(0o555)
 

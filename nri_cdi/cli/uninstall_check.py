@@ -49,17 +49,16 @@ def _check(options: argparse.Namespace) -> int:
     path = Directories.of(settings.kubelet_dir).device_plugins / CHECKPOINT
     try:
         found = carried(path.read_text(encoding="utf-8"), settings.annotation_prefix)
-        names = _names(options.pods) if options.pods else None
-    except FileNotFoundError as error:
-        print(
-            f"nri-cdi: {error.filename}: it is not there; --kubelet-dir names the kubelet's directory", file=sys.stderr
-        )
+    except FileNotFoundError:
+        print(f"nri-cdi: {path}: it is not there; --kubelet-dir names the kubelet's directory", file=sys.stderr)
         return 3
-    except (UnreadableCheckpoint, ValueError, KeyError, TypeError) as error:
-        print(
-            f"nri-cdi: {error if isinstance(error, UnreadableCheckpoint) else options.pods}: cannot be used: {error}",
-            file=sys.stderr,
-        )
+    except (OSError, UnreadableCheckpoint, ValueError) as error:
+        print(f"nri-cdi: {path}: cannot be used: {error}", file=sys.stderr)
+        return 3
+    try:
+        names = _names(options.pods) if options.pods else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        print(f"nri-cdi: --pods {options.pods}: cannot be used: {error}", file=sys.stderr)
         return 3
     if names is not None:
         found = [one for one in found if one.pod_uid in names]

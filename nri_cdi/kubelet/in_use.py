@@ -7,13 +7,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi.kubelet.pod_resources import NoAnswer, allocated
+from nri_cdi.kubelet.sockets import socket_id
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nri_cdi.kubelet.standing import SocketId
 
 LINGER: Final = 30.0
-"""Seconds for which a name still counts that is not listed any more: a kubelet that has just started does not know all its pods yet."""
+"""Seconds in which a kubelet that is new may not know all its pods yet: what was in use before counts as well."""
 
 
 class InUse:
@@ -31,23 +34,34 @@ class InUse:
     ) -> None:
         self._socket, self._checkpoint, self._clock = pod_resources, checkpoint, clock
         self._kinds = {resource: kind for kind, resource in kinds.items()}
-        self._listed: dict[str, float] = {}
+        self._names: frozenset[str] | None = None
+        self._before: frozenset[str] = frozenset()
+        self._kubelet: SocketId | None = None
+        self._new_until = float("-inf")
 
     def __call__(self) -> frozenset[str]:
         """The names; those of the last time where neither source can be had."""
-        now = self._clock()
+        now, kubelet = self._clock(), socket_id(self._socket)
+        if self._names is None or kubelet != self._kubelet:
+            self._before = self._written() or frozenset() if self._names is None else self._names
+            self._kubelet, self._new_until = kubelet, now + LINGER
         try:
-            devices = allocated(self._socket)
+            names: frozenset[str] | None = self._named(allocated(self._socket))
         except NoAnswer:
-            try:
-                devices = in_checkpoint(self._checkpoint.read_text())
-            except (OSError, ValueError):
-                return frozenset(self._listed)
-        for resource, device in devices:
-            if resource in self._kinds:
-                self._listed[f"{self._kinds[resource]}={device}"] = now
-        self._listed = {name: at for name, at in self._listed.items() if at == now or now - at < LINGER}
-        return frozenset(self._listed)
+            names = self._written()
+        if names is not None:
+            self._names = names | (self._before if now < self._new_until else frozenset())
+        return self._names or frozenset()
+
+    def _written(self) -> frozenset[str] | None:
+        """What the checkpoint says, if it can be had."""
+        try:
+            return self._named(in_checkpoint(self._checkpoint.read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def _named(self, devices: Iterable[tuple[str, str]]) -> frozenset[str]:
+        return frozenset(f"{self._kinds[resource]}={device}" for resource, device in devices if resource in self._kinds)
 
 
 def in_checkpoint(text: str) -> list[tuple[str, str]]:

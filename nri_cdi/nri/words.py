@@ -8,7 +8,7 @@ def why_not_connected(path: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         why = "it is not there (is the runtime running, and NRI enabled in its configuration?)"
     elif isinstance(error, ConnectionRefusedError):
-        why = "nobody listens (the runtime is down or restarting)"
+        why = "nobody listens (the runtime is down or restarting, or its NRI is off now)"
     elif isinstance(error, PermissionError):
         why = "not permitted (it takes root)"
     elif isinstance(error, BlockingIOError):

@@ -25,11 +25,21 @@ class PodResources:
 
     def __init__(self, path: pathlib.Path) -> None:
         path.parent.mkdir(exist_ok=True)
+        self._path = path
         self.devices: dict[str, list[str]] = {}
         self.in_use: dict[str, list[str]] = {}
         self.kubelet: FakeKubelet | None = None
         self.refusals = 0
-        self._server = grpc.server(ThreadPoolExecutor(2))
+        self._server = self._served()
+
+    def restart(self) -> None:
+        """Serve on a new socket, as a new kubelet does."""
+        self.stop()
+        self._path.unlink(missing_ok=True)
+        self._server = self._served()
+
+    def _served(self) -> grpc.Server:
+        server = grpc.server(ThreadPoolExecutor(2))
         handler = grpc.unary_unary_rpc_method_handler(
             self._allocatable,
             api.AllocatableResourcesRequest.FromString,
@@ -41,9 +51,10 @@ class PodResources:
         service = grpc.method_handlers_generic_handler(
             "v1.PodResourcesLister", {"GetAllocatableResources": handler, "List": listing}
         )
-        self._server.add_generic_rpc_handlers((service,))
-        self._server.add_insecure_port(address(path))
-        self._server.start()
+        server.add_generic_rpc_handlers((service,))
+        server.add_insecure_port(address(self._path))
+        server.start()
+        return server
 
     def stop(self) -> None:
         """Serve no longer."""

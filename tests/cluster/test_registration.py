@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import mock, other_plugin
-from lab.equipped import HALVES, REGISTERED
+from lab.equipped import HALVES, REGISTERED, SPEC
 from lab.kube_pods import asking
 from lab.podresources import healthy_devices, numa_nodes
 from lab.trouble import wait_until
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.one_series("the kubelet and its plugins among themselves")
 
+MEMORY = "/var/lib/kubelet/device-plugins/nri-cdi_device.example.com_gpu.json"
 FOUND = "registered with the kubelet (it found our socket)"
 OTHERS = ["other-1", "other-2"]
 
@@ -130,3 +131,34 @@ def test_another_plugin_that_registers_later_is_said_and_let_be_and_followed_whe
     cluster.create(asking("one", mock.KIND, 2))
     cluster.wait_running("one")
     assert equipped.look("one").problems == []
+
+
+def test_a_device_that_is_renamed_while_a_container_has_it_is_given_to_nobody_else(
+    equipped: Equipped, cluster: Cluster
+) -> None:
+    spec, memory = cluster.path(SPEC), cluster.path(MEMORY)
+    cluster.create(asking("one", mock.KIND, 3))
+    cluster.wait_running("one")
+    nodes = set(equipped.look("one").nodes)
+    try:
+        spec.write_text(spec.read_text().replace("- name: device_", "- name: renamed_"))
+        cluster.wait_allocatable(mock.KIND, 5)
+        cluster.create(asking("rest", mock.KIND, 5), asking("too-many", mock.KIND, 1))
+        cluster.wait_running("rest")
+        cluster.wait_event("too-many", "FailedScheduling", f"Insufficient {mock.KIND}")
+        assert len(equipped.look("rest").nodes) == 5
+        assert not nodes & set(equipped.look("rest").nodes)
+        cluster.delete("too-many")
+        before = equipped.agents["device-plugin"]
+        equipped.stop("device-plugin")
+        equipped.begin("device-plugin")
+        assert equipped.agents["device-plugin"] is not before
+        cluster.wait_allocatable(mock.KIND, 5)
+        cluster.create(asking("too-many", mock.KIND, 1))
+        cluster.wait_event("too-many", "FailedScheduling", f"Insufficient {mock.KIND}")
+        cluster.delete("one")
+        cluster.wait_running("too-many")
+        assert set(equipped.look("too-many").nodes) <= nodes
+    finally:
+        equipped.stop("device-plugin")
+        memory.unlink(missing_ok=True)  # else the old names would stay for an hour

@@ -144,7 +144,7 @@ def test_allocate_for_people_says_the_same(capsys: pytest.CaptureFixture[str]) -
 # -- what is imported
 
 
-HEAVY = ("grpc", "yaml", "hashlib", "_hashlib", "ssl", "asyncio", "difflib", "pyroute2")
+HEAVY = ("grpc", "yaml", "hashlib", "_hashlib", "ssl", "asyncio", "difflib")
 SERVING = f"""
 import sys, threading
 from nri_cdi import agent, cli

@@ -59,20 +59,27 @@ def entry(resource: str, *devices: str) -> dict[str, object]:
 def test_what_the_kubelet_lists_is_in_use_under_the_names_of_the_kind(
     in_use: InUse, pod_resources: PodResources, device_plugins: pathlib.Path
 ) -> None:
-    write(device_plugins, [entry(RESOURCE, "ended")])
     pod_resources.in_use = {RESOURCE: ["d0", "d1"], "other.example.com/nic": ["d2"]}
     assert in_use() == {f"{GPU}=d0", f"{GPU}=d1"}
+    pod_resources.in_use = {RESOURCE: ["d1"]}
+    write(device_plugins, [entry(RESOURCE, "ended")])
+    assert in_use() == {f"{GPU}=d1"}
 
 
-def test_what_is_not_listed_any_more_counts_for_a_while(
-    in_use: InUse, pod_resources: PodResources, clock: Clock
+def test_a_kubelet_that_is_new_may_not_know_all_its_pods_yet(
+    in_use: InUse, pod_resources: PodResources, device_plugins: pathlib.Path, clock: Clock
 ) -> None:
+    write(device_plugins, [entry(RESOURCE, "before-us")])
     pod_resources.in_use = {RESOURCE: ["d0"]}
-    in_use()
-    pod_resources.in_use = {}
-    clock.now = LINGER - 1
-    assert in_use() == {f"{GPU}=d0"}
+    assert in_use() == {f"{GPU}=d0", f"{GPU}=before-us"}
     clock.now = LINGER
+    assert in_use() == {f"{GPU}=d0"}
+    pod_resources.restart()
+    pod_resources.in_use = {}
+    assert in_use() == {f"{GPU}=d0"}
+    clock.now = 2 * LINGER - 1
+    assert in_use() == {f"{GPU}=d0"}
+    clock.now = 2 * LINGER
     assert in_use() == frozenset()
 
 
@@ -96,7 +103,6 @@ def test_a_renamed_device_is_advertised_when_no_container_has_it_any_more(
     device_plugins: pathlib.Path, pod_resources: PodResources, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "RESCAN", 0.2)
-    monkeypatch.setattr("nri_cdi.kubelet.in_use.LINGER", 0.2)
     old = spec_file(GPU, {"old0": ["/dev/null0"], "old1": ["/dev/null1"]})
     new = spec_file(GPU, {"new0": ["/dev/null0"], "new1": ["/dev/null1"]})
     assert node("/dev/null0").type, "there is no such node: what a spec says of it is all that is known"
