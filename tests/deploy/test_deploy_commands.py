@@ -165,9 +165,23 @@ def test_pods_are_shown_by_name_and_ended_ones_left_out_when_the_check_is_told_t
 def test_a_checkpoint_that_cannot_be_used_is_said_with_status_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, reason: str
 ) -> None:
+    if text is None:
+        (tmp_path / "device-plugins").mkdir()
     where = str(tmp_path) if text is None else kubelet_dir(tmp_path, text)
     assert main(["uninstall-check", "--kubelet-dir", where]) == 3
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", "{}", '{"items": [1]}'])
+def test_a_list_of_pods_that_cannot_be_used_is_said_with_its_name_and_status_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    pods = tmp_path / "pods.json"
+    if text is not None:
+        pods.write_text(text)
+    where = kubelet_dir(tmp_path, checkpoint(foreign()))
+    assert main(["uninstall-check", "--kubelet-dir", where, "--pods", str(pods)]) == 3
+    assert f"nri-cdi: --pods {pods}: cannot be used: " in capsys.readouterr().err
 
 
 def test_an_allocation_of_another_release_is_carried_though_its_id_cannot_be_read() -> None:
