@@ -74,6 +74,10 @@ OURS: Final = (
         "another plugin of the resource comes and goes",
         "test_another_plugin_that_registers_later_is_said_and_let_be_and_followed_when_it_ends",
     ),
+    Row(
+        "a device renamed while a container has it",
+        "test_a_device_that_is_renamed_while_a_container_has_it_is_given_to_nobody_else",
+    ),
     Row("a rolling update", "test_a_rolling_update_costs_no_container"),
     Row(
         "an uninstall with pods that carry our answers",
