@@ -43,6 +43,7 @@ class Memory:
         self._path, self._kind, self._boot = path, kind, boot
         self._text = ""
         self._said = ""
+        self._texts: dict[str, tuple[Candidate, bool, bool, str]] = {}
         self.recalled: tuple[Recalled, ...] = ()
         self.same_boot = False
         try:
@@ -83,19 +84,16 @@ class Memory:
     def _written(self, devices: Iterable[Recalled]) -> str:
         """The file's text. `json.dumps` of ten thousand devices would hold the interpreter lock for all its time."""
         head = json.dumps({"boot": self._boot, "format": _FORMAT, "kind": self._kind})[1:-1]
-        said: dict[tuple[str, bool, bool], str] = {}
-        parts = []
+        before, self._texts = self._texts, {}
         for device in devices:
             one = device.candidate
-            about = one.file, device.healthy, device.defined
-            text = said.get(about)
-            if text is None:
-                plain = {"file": one.file, "healthy": device.healthy} | ({} if device.defined else {"gone": True})
-                text = said[about] = json.dumps(plain)[:-1]
-            nodes = ", ".join(map(_node_written, one.nodes))
-            nets = ", ".join(map(encode_basestring_ascii, one.interfaces))
-            more = (f', "nodes": [{nodes}]' if nodes else "") + (f', "interfaces": [{nets}]' if nets else "")
-            parts.append(f"{encode_basestring_ascii(one.id)}: {text}{more}}}")
+            known = before.get(one.id)
+            # most are what they were
+            if known is not None and known[0] is one and known[1:3] == (device.healthy, device.defined):
+                self._texts[one.id] = known
+            else:
+                self._texts[one.id] = (one, device.healthy, device.defined, _device_written(device))
+        parts = [text for *_, text in self._texts.values()]
         parts.sort()
         return f'{{"devices": {{{", ".join(parts)}}}, {head}}}'
 
@@ -126,6 +124,20 @@ class Memory:
         if text != self._said:
             self._said = text
             _log.warning("%s", text)
+
+
+def _device_written(device: Recalled) -> str:
+    """What the file says of a device, in JSON."""
+    one = device.candidate
+    text = f'{encode_basestring_ascii(one.id)}: {{"file": {encode_basestring_ascii(one.file)}'
+    text += f', "healthy": {"true" if device.healthy else "false"}'
+    if not device.defined:
+        text += ', "gone": true'
+    if one.nodes:
+        text += f', "nodes": [{", ".join(map(_node_written, one.nodes))}]'
+    if one.interfaces:
+        text += f', "interfaces": [{", ".join(map(encode_basestring_ascii, one.interfaces))}]'
+    return text + "}"
 
 
 def _node_written(node: DeviceNode) -> str:
