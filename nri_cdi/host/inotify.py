@@ -116,6 +116,8 @@ class Watch:
 
         Downwards, so that what comes while we look is seen by the watch above it. Any part may be a symbolic link.
         """
+        if "\0" in path:  # no path can have that
+            return False
         at, links = "/", 0
         todo = path.split("/")[::-1]
         while todo:

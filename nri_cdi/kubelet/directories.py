@@ -38,4 +38,7 @@ class Directories:
         It is there on an ordinary node, in a pod that sees it there, and where a stand-in for a kubelet has made it.
         """
         whole = cls.below(directory)
-        return whole if whole.device_plugins.is_dir() else replace(whole, device_plugins=DEVICE_PLUGINS)
+        try:
+            return whole if whole.device_plugins.is_dir() else replace(whole, device_plugins=DEVICE_PLUGINS)
+        except OSError:  # not for our eyes: whoever reads there says so
+            return whole

@@ -166,13 +166,18 @@ def _decided(
         if owners.keys().isdisjoint(mine):
             taken.add(name)
             owners.update(dict.fromkeys(mine, found[name]))
+        elif name in claims.in_use:  # what else its container has is nobody's either
+            for key in mine:
+                owners.setdefault(key, found[name])
     left_out = {name: _omission(found[name], keys[name], owners, rules, claims) for name in names if name not in taken}
     return taken, left_out
 
 
 def _omission(one: Candidate, keys: Keys, owners: Mapping[Key, Candidate], rules: Rules, claims: Claims) -> Omission:
     """Why a name is left out; `owners` has whose each host device is."""
-    in_the_way = {owner.name: owner for node in keys for key in node if (owner := owners.get(key))}
+    in_the_way = {
+        owner.name: owner for node in keys for key in node if (owner := owners.get(key)) and owner.name != one.name
+    }
     across = any(other.kind != one.kind for other in in_the_way.values())
     # Said only of those that are in the way for no other reason: containers come and go.
     had = [

@@ -179,10 +179,10 @@ class _Step:
             return _present(old, found, self.world.looks, self.patience, self.now)
         if paths := self.catalog.conflicts.get(name):
             return self._in_conflict(name, old, paths)
-        if old is None or old.candidate.kind not in self.kinds or not wanted(name, self.rules):
+        if old is None or old.candidate.kind not in self.kinds:
             return None
         forgotten = old.gone_since is not None and self.now - old.gone_since >= FORGET
-        if forgotten and name not in self.world.in_use:
+        if (forgotten or not wanted(name, self.rules)) and name not in self.world.in_use:
             return None
         # A valid file that names it no more, or another name for its host device, is a statement; anything else may be an accident. After our start
         # the files may still be about to be written.
@@ -192,7 +192,7 @@ class _Step:
 
     def _in_conflict(self, name: str, old: Known | None, paths: tuple[str, ...]) -> Known | None:
         kind, _, device = name.partition("=")
-        if kind not in self.kinds or not wanted(name, self.rules):
+        if kind not in self.kinds or not (wanted(name, self.rules) or (old and name in self.world.in_use)):
             return None
         reason = f"defined more than once in one directory, by {' and '.join(paths)}: keep one of them"
         old = old or Known(healths.first(reason), Candidate(name, kind, device, paths[0]), self.now)
@@ -230,7 +230,8 @@ def _absent(old: Known, reason: str, patience: Patience, now: float, *, settles:
     elif old.gone_since is None:
         health = healths.settle(health, now + patience.specs)
     gone_since = now if old.gone_since is None else old.gone_since
-    return Known(healths.step(health, reason, now), old.candidate, gone_since, old.promised)
+    new = Known(healths.step(health, reason, now), old.candidate, gone_since, old.promised)
+    return old if new == old else new
 
 
 def _gone(one: Candidate, catalog: Catalog, chosen: Selection) -> str:
@@ -263,9 +264,9 @@ def remember(devices: Iterable[Recalled], *, same_boot: bool, patience: Patience
     return Inventory(known)
 
 
-def due(inventory: Inventory) -> float | None:
-    """When `advance` would say something else although the world is the same; None if never."""
-    return min((moment for _, _, moment in _restless(inventory)), default=None)
+def due(inventory: Inventory, now: float) -> float | None:
+    """When, after `now`, `advance` would say something else although the world is the same; None if never."""
+    return min((moment for _, _, moment in _restless(inventory) if moment > now), default=None)
 
 
 def undecided(inventory: Inventory, catalog: Catalog) -> frozenset[str]:

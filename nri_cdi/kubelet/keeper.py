@@ -128,6 +128,7 @@ class Keeper:
         self._round: tuple[str, ...] = ()
         self._uevents: Uevents | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waking = threading.Lock()
         self._stopping = threading.Event()
         self._threads = (
             threading.Thread(target=self._guarded, args=(self._run,), name="inventory", daemon=True),
@@ -142,7 +143,7 @@ class Keeper:
     @property
     def informed(self) -> bool:
         """Whether there has been a snapshot, and a look at the host with it."""
-        return self._catalog is not None
+        return self._told is not None
 
     def start(self) -> None:
         """Start the threads, once."""
@@ -154,7 +155,8 @@ class Keeper:
         if self._stopping.is_set():
             return
         self._stopping.set()
-        self.wake()
+        with self._waking:  # whoever wakes us from now on does nothing: the number may be another file's then
+            self._ring()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(1.0)
@@ -163,6 +165,11 @@ class Keeper:
 
     def wake(self) -> None:
         """Look again now."""
+        with self._waking:
+            if not self._stopping.is_set():
+                self._ring()
+
+    def _ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the counter is full: it will wake all the same
             os.eventfd_write(self._wake, 1)
 
@@ -239,7 +246,7 @@ class Keeper:
         self._inventory = advance(self._inventory, catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now)
         self._told = tell(self._inventory, world, terms.kinds, self._told)
         self._meeting.deliver(self._told)
-        moments = (due(self._inventory), link.due(self._link, terms.unhealthy_after, self._all_starts()))
+        moments = (due(self._inventory, now), link.due(self._link, terms.unhealthy_after, self._all_starts()))
         pause = RESCAN / max(1, math.ceil(len(catalog.paths) / PART))
         return min([pause, *(moment - now for moment in moments if moment is not None and moment > now)])
 
@@ -248,12 +255,13 @@ class Keeper:
         before, self._taken = self._catalog, snapshot
         catalog = self._catalog = Catalog.of(snapshot, self._terms.kinds, before)
         known = before.paths.keys() if before is not None else frozenset()
+        watched = self._watch is not None
         gone = known - catalog.paths.keys()
         self._watch_nodes(catalog.paths.keys() - known, gone)
         for path in gone:
             self._looks.pop(path, None)
         self._round = ()
-        if before is None or self._watch is None:
+        if before is None or not watched or self._watch is None:
             return catalog, frozenset(catalog.paths)
         differing = catalog.differing(before) & catalog.found.keys()
         return catalog, frozenset(path for name in differing for path in Catalog.paths_of(catalog.found[name]))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _FORMAT: Final = 1
 _BOOT_ID: Final = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
+_UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What a file raises that is none of ours, whatever is in it."""
+
 _log = logging.getLogger("nri_cdi.kubelet")
 
 
@@ -51,7 +54,7 @@ class Memory:
             self._take(json.loads(self._text))
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except _UNREADABLE as error:
             self._say(f"{path}: what was advertised before cannot be read, so it is not known: {error}")
 
     def ids(self) -> frozenset[str]:
@@ -60,26 +63,30 @@ class Memory:
         try:
             found = json.loads(self._path.read_text())
             return recalled.union(found["devices"]) if found["kind"] == self._kind else recalled
-        except (OSError, ValueError, TypeError, KeyError):
+        except _UNREADABLE:
             return recalled
 
     def is_lost(self) -> bool:
         """Whether the file that was written is not there any more: somebody emptied the directory."""
-        return bool(self._text) and not self._path.exists()
+        try:
+            return bool(self._text) and not self._path.exists()
+        except OSError:
+            return False
 
-    def keep(self, devices: Iterable[Recalled]) -> None:
-        """Write the devices, if that is not what the file says; whole or not at all."""
+    def keep(self, devices: Iterable[Recalled]) -> bool:
+        """Write the devices, if that is not what the file says; whole or not at all. Whether the file says it then."""
         text = self._written(devices)
         if text == self._text and not self.is_lost():
-            return
+            return True
         draft = self._path.with_name(f".{self._path.name}.new")
         try:
             draft.write_text(text)
             draft.replace(self._path)
         except OSError as error:
             self._say(f"{self._path} cannot be written, so the devices are not known after a boot: {error}")
-            return
+            return False
         self._text, self._said = text, ""
+        return True
 
     def _written(self, devices: Iterable[Recalled]) -> str:
         """The file's text. `json.dumps` of ten thousand devices would hold the interpreter lock for all its time."""
@@ -101,6 +108,9 @@ class Memory:
         """Take what the file says, if it is of this kind and format."""
         if found["format"] != _FORMAT or found["kind"] != self._kind:
             return
+        same_boot = bool(self._boot) and found["boot"] == self._boot
+        for device in found["devices"]:
+            device.encode()  # what cannot be told the kubelet is no id
         self.recalled = tuple(
             Recalled(
                 Candidate(
@@ -109,7 +119,8 @@ class Memory:
                     device,
                     str(said["file"]),
                     tuple(
-                        DeviceNode(path, "", kind, major, minor) for path, kind, major, minor in said.get("nodes", ())
+                        DeviceNode(str(path), "", str(kind), int(major), int(minor))
+                        for path, kind, major, minor in said.get("nodes", ())
                     ),
                     interfaces=tuple(map(str, said.get("interfaces", ()))),
                 ),
@@ -118,7 +129,7 @@ class Memory:
             )
             for device, said in found["devices"].items()
         )
-        self.same_boot = bool(self._boot) and found["boot"] == self._boot
+        self.same_boot = same_boot
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -30,7 +30,11 @@ class NoAnswer(Exception):  # not an error of this program
 
 def _ask(path: pathlib.Path, method: str, request: Any) -> Any:  # noqa: ANN401  # the method's own messages
     """The answer of the kubelet with the pod resources socket `path`. Raises NoAnswer."""
-    if problem := connect_problem(path):
+    try:
+        problem = connect_problem(path)
+    except OSError as error:  # a path that no socket can have
+        raise NoAnswer(f"{path}: {error}") from error
+    if problem:
         raise NoAnswer(f"{path}: nobody serves there ({problem})")
     _, response = api.SERVICES["v1.PodResourcesLister"][method]
     with grpc.insecure_channel(grpc_address(path), _OPTIONS) as channel:

@@ -192,12 +192,13 @@ class KubeletHalf:
     def _keep(self, kind: str, inventory: Inventory) -> None:
         """Have what the kubelet was told of a kind remembered."""
         if self._kept.get(kind) is not inventory or self._memories[kind].is_lost():
-            self._kept[kind] = inventory
-            self._memories[kind].keep(
+            devices = (
                 Recalled(known.candidate, known.health.healthy, known.gone_since is None)
                 for known in inventory.known.values()
                 if known.candidate.kind == kind
             )
+            if self._memories[kind].keep(devices):
+                self._kept[kind] = inventory
 
     def _offer(self, resource: Resource) -> None:
         """Serve and register a resource that has its first devices."""

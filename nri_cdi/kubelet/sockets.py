@@ -36,8 +36,8 @@ def connect_problem(path: pathlib.Path) -> str | None:
 
 
 def socket_id(path: pathlib.Path) -> SocketId | None:
-    """What tells the socket file at `path` from one that was there before; None if there is none."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    """What tells the socket file at `path` from one that was there before; None if there is none, or it cannot be seen."""
+    with contextlib.suppress(OSError):
         found = path.lstat()
         return found.st_dev, found.st_ino, found.st_ctime_ns
     return None

@@ -80,3 +80,11 @@ def test_paths_that_come_are_watched_and_those_that_go_no_more(
     (dev / "b").unlink()
     assert watch.take()
     assert watch.touched() == frozenset({B})
+
+
+def test_a_path_that_cannot_be_is_not_watched_and_the_others_are(tmp_path: pathlib.Path, dev: pathlib.Path) -> None:
+    watch = NodeWatch([A, "/dev/a\0b/c", "/dev/mock/x\0y"], str(tmp_path))
+    (dev / "a").unlink()
+    assert watch.take()
+    assert watch.touched() == frozenset({A})
+    watch.close()

@@ -241,8 +241,34 @@ def test_devices_and_their_health_are_recalled_by_the_next_process(tmp_path: pat
     assert [one.name for one in tmp_path.iterdir()] == ["gpu.json"]
 
 
+def _with_nodes(nodes: object) -> str:
+    said = {"file": "f", "healthy": True, "nodes": nodes}
+    return json.dumps({"format": 1, "kind": GPU, "boot": "b", "devices": {"0": said}})
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"format": 1}', f'{{"format": 1, "kind": "{GPU}", "devices": [1]}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format": 1}',
+        f'{{"format": 1, "kind": "{GPU}", "devices": [1]}}',
+        "[" * 100_000,
+        f'{{"format": 1, "kind": "{GPU}", "boot": "b", "devices": {{"\\ud800": {{"file": "f", "healthy": true}}}}}}',
+        *map(
+            _with_nodes,
+            (
+                5,
+                [["/dev/x", "c", float("inf"), 0]],
+                [5],
+                [["/dev/x"]],
+                [["/dev/x", "c", "many", 0]],
+                [["/dev/x", "c", None, 0]],
+            ),
+        ),
+    ],
 )
 def test_a_memory_that_cannot_be_read_is_said_and_written_anew(tmp_path: pathlib.Path, log: Log, text: str) -> None:
     path = tmp_path / "gpu.json"

@@ -99,6 +99,14 @@ def test_where_nothing_can_be_had_it_is_as_it_was(in_use: InUse, device_plugins:
     assert in_use() == {f"{GPU}=d0"}
 
 
+def test_a_kubelet_whose_socket_nobody_can_connect_to_is_one_that_cannot_be_asked(
+    device_plugins: pathlib.Path,
+) -> None:
+    write(device_plugins, [entry(RESOURCE, "d0")])
+    socket = device_plugins / ("x" * 120) / "kubelet.sock"
+    assert InUse(socket, device_plugins / "kubelet_internal_checkpoint", {GPU: RESOURCE})() == {f"{GPU}=d0"}
+
+
 def test_a_renamed_device_is_advertised_when_no_container_has_it_any_more(
     device_plugins: pathlib.Path, pod_resources: PodResources, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

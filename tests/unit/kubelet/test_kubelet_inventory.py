@@ -148,7 +148,7 @@ def test_a_file_that_breaks_or_goes_is_an_outage_in_which_its_devices_stay_healt
         told.at(0, snapshot(gpus("d0")))
         reason = f"no valid CDI spec of this node defines it any more{more}"
         assert states(told.at(1, broken)) == {"d0": (True, reason)}
-        assert due(told.inventory) == 11
+        assert due(told.inventory, 1) == 11
         assert states(told.at(10.9, broken)) == {"d0": (True, reason)}
         assert states(told.at(11, broken)) == {"d0": (False, reason)}
         assert states(told.at(12, snapshot(gpus("d0")))) == {"d0": (True, "")}
@@ -254,6 +254,34 @@ def test_neither_a_preference_nor_an_exclusion_takes_a_host_device_from_a_contai
         assert list(states(told.at(0, both, in_use=[f"{GPU}=0"]))) == advertised
         assert told.inventory.left_out[f"{GPU}=all"].reason == f"a container has a host device of it as {GPU}=0"
         assert states(told.at(1, both))["all"] == (True, "")
+
+
+def test_an_exclusion_and_a_new_name_together_do_not_take_a_host_device_from_a_container() -> None:
+    recalled = Recalled(Candidate(f"{GPU}=0", GPU, "0", FILE, (DeviceNode("/dev/mock/d0"),)), healthy=True)
+    before = remember([recalled], same_boot=True, patience=PATIENCE, now=0)
+    told = Over(before=before, rules=Rules(exclude=("*=0",)))
+    specs = snapshot(spec_file(GPU, {"GPU-x": ["/dev/mock/d0"]}, FILE))
+    for now in (1, 100):
+        assert "GPU-x" not in states(told.at(now, specs, in_use=[f"{GPU}=0"]))
+    assert states(told.at(101, specs)) == {"GPU-x": (True, "")}
+
+
+def test_of_two_containers_names_that_clash_each_keeps_what_is_its_own() -> None:
+    devices = {"d1": ["/dev/mock/g", "/dev/mock/c1"], "d2": ["/dev/mock/g", "/dev/mock/c2"], "d3": ["/dev/mock/c2"]}
+    told = Over()
+    assert list(states(told.at(0, snapshot(spec_file(GPU, devices)), in_use=[f"{GPU}=d1", f"{GPU}=d2"]))) == ["d1"]
+
+
+def test_while_a_device_is_gone_and_nothing_else_happens_nothing_is_made_anew() -> None:
+    told, specs = Over(), snapshot(gpus("d0"))
+    told.at(0, snapshot(gpus("d0", "d1")))
+    told.at(1, specs)
+    before = told.inventory
+    told.at(20, specs)
+    assert told.inventory is before
+    assert due(told.inventory, 20) == FORGET + 1
+    told.at(FORGET + 2, specs, in_use=[f"{GPU}=d1"])
+    assert due(told.inventory, FORGET + 2) is None, "what is over is not to come"
 
 
 def test_all_devices_are_unhealthy_while_the_nri_half_is_away_and_their_own_reasons_are_kept() -> None:
