@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi.cli.serve import add_settings, settings_of
 from nri_cdi.cli.table import table
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import argparse
 
     from nri_cdi.kubelet.carried import Carried
+
+
+_MIRROR: Final = "kubernetes.io/config.mirror"
+"""The annotation that the kubelet gives to the API's picture of a static pod: the UID of that pod (Kubernetes, ConfigMirrorAnnotationKey)."""
 
 
 def register(commands: Any) -> None:  # noqa: ANN401  # argparse does not export the type
@@ -67,13 +71,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _names(file: str) -> dict[str, str]:
-    """`namespace/name` by UID of the pods that have not ended."""
+    """`namespace/name` by UID of the pods that have not ended; by that which the kubelet has, for a static pod's mirror."""
     text = sys.stdin.read() if file == "-" else pathlib.Path(file).read_text(encoding="utf-8")
-    return {
-        pod["metadata"]["uid"]: f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-        for pod in json.loads(text)["items"]
-        if pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
-    }
+    names = {}
+    for pod in json.loads(text)["items"]:
+        about = pod["metadata"]
+        if pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}:
+            uid = (about.get("annotations") or {}).get(_MIRROR, about["uid"])
+            names[uid] = f"{about['namespace']}/{about['name']}"
+    return names
 
 
 def _print(found: list[Carried], names: dict[str, str], output: str) -> None:

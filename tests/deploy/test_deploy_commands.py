@@ -147,18 +147,19 @@ def test_pods_are_shown_by_name_and_ended_ones_left_out_when_the_check_is_told_t
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["device.example.com/gpu=device_3"]
-    entries = [entry(uid, "c", names, guard=True) for uid in ("uid-1", "uid-2", "uid-3")]
+    entries = [entry(uid, "c", names, guard=True) for uid in ("uid-1", "uid-2", "uid-3", "static")]
     pods = tmp_path / "pods.json"
     phases = {"uid-1": "Running", "uid-2": "Succeeded"}
     items = [
         {"metadata": {"uid": uid, "namespace": "work", "name": f"pod-{uid}"}, "status": {"phase": phase}}
         for uid, phase in phases.items()
     ]
-    pods.write_text(json.dumps({"items": items}))
+    mirror = {"uid": "m", "namespace": "system", "name": "p", "annotations": {"kubernetes.io/config.mirror": "static"}}
+    pods.write_text(json.dumps({"items": [*items, {"metadata": mirror}]}))
     where = kubelet_dir(tmp_path, checkpoint(*entries))
     assert main(["uninstall-check", "--kubelet-dir", where, "--pods", str(pods), "-o", "json"]) == 1
     shown = json.loads(capsys.readouterr().out)["containers"]
-    assert [one["pod"] for one in shown] == ["work/pod-uid-1"]
+    assert [one["pod"] for one in shown] == ["system/p", "work/pod-uid-1"]
 
 
 @pytest.mark.parametrize(("text", "reason"), [(None, "it is not there"), ("no JSON", "not a device plugin checkpoint")])
