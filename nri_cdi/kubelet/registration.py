@@ -100,6 +100,10 @@ class Registration(Loop):
 
     def _register(self, seen: Seen, why: str) -> None:
         unserved = connect_problem(self._kubelet_socket)
+        if unserved is None and self._plugin.own() is not Own.OURS:
+            # It is a kubelet that started since we looked, and removed all sockets before it served: it would try ours for ten seconds, and reject its pods
+            # after one.
+            return
         problem = f"nobody serves there ({unserved})" if unserved else self._call_register()
         if self._stopping:
             return

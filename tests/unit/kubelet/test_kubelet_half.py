@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from lab.trouble import wait_until
 
 from nri_cdi.host.numa import Sysfs
 from nri_cdi.host.root import HostRoot
@@ -220,8 +221,12 @@ def test_a_kubelet_that_is_down_is_an_error_only_when_it_lasts(
     log.wait_for(
         "nobody has served there for half a minute (Connection refused), is the kubelet running?; trying again"
     )
-    said = [one.levelname for one in caplog.records if "not registered with the kubelet" in one.getMessage()]
-    assert said == ["WARNING", "ERROR"]
+
+    def said() -> list[str]:
+        return [one.levelname for one in caplog.records if "not registered with the kubelet" in one.getMessage()]
+
+    wait_until(lambda: len(said()) == 2, SOON, "the record of it, which another handler makes")
+    assert said() == ["WARNING", "ERROR"]
     kubelet.restart()
     has(kubelet, 8)
 
@@ -319,6 +324,31 @@ def test_a_refused_registration_is_said_once_and_tried_again(
             'the ResourceName "gpu" is invalid (UNKNOWN); trying again'
         )
     ]
+    assert not fatal
+
+
+def test_a_kubelet_that_starts_while_we_are_about_to_register_is_not_told_of_the_socket_that_it_removed(
+    kubelet: FakeKubelet, device_plugins: pathlib.Path, log: Log
+) -> None:
+    wake, fatal, asked = threading.Event(), Fatal(), list[str]()
+    plugin = DevicePlugin(
+        Resource(GPU, GPU), device_plugins, Answers("x/", guard=False, ready=lambda _: None), wake.set
+    )
+
+    def elsewhere() -> None:
+        """The question whether another plugin offers the resource, in the midst of which a kubelet starts."""
+        asked.append("")
+        if len(asked) == 1:
+            kubelet.restart()
+
+    register = Registration(plugin, device_plugins / "kubelet.sock", wake, fatal, elsewhere)
+    register.start()
+    try:
+        log.wait_for("registered with the kubelet (our socket is new)")
+    finally:
+        register.stop()
+        plugin.close()
+    assert [line for line in log.lines if "not registered" in line] == []
     assert not fatal
 
 
