@@ -111,7 +111,7 @@ def test_devices_are_advertised_allocated_and_started(make: Callable[..., Kubele
     assert [mount.host_path for mount in response.mounts] == ["/dev/null", "/dev/null"]
     kubelet.prestart(GPU, ids)
     assert asked == [tuple(f"{GPU}={device}" for device in ids)]
-    assert half.registered == {GPU: True}
+    wait_until(lambda: half.registered == {GPU: True}, SOON, "what Register answered, to be noted")
     assert repr(half) == f"<KubeletHalf {GPU}: 1 registered>"
 
 
@@ -408,7 +408,7 @@ def test_before_the_first_device_nothing_is_registered_for_an_empty_list_would_e
     half = make(gpus=1, kinds=[GPU, NIC])
     has(kubelet, 1)
     assert [registered.resource for registered in kubelet.registrations] == [GPU]
-    assert half.registered == {GPU: True, NIC: False}
+    wait_until(lambda: half.registered == {GPU: True, NIC: False}, SOON, "what Register answered, to be noted")
     half.update(specs(1, nics=2))
     has(kubelet, 2, NIC)
     assert kubelet.allocatable(GPU) == 1

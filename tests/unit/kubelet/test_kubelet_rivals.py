@@ -104,7 +104,7 @@ def test_another_plugin_that_registers_after_us_is_said_and_let_be_and_followed_
         ]
         ours.update(snapshot(spec_file(GPU, ["d0", "d1"])))
         kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
-        assert ours.registered == {GPU: True}
+        wait_until(lambda: ours.registered == {GPU: True}, SOON, "what Register answered, to be noted")
 
 
 def other_register(directory: pathlib.Path, endpoint: str) -> str:
@@ -168,11 +168,12 @@ def test_an_instance_of_which_the_next_one_does_not_know_keeps_its_socket_and_th
         kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
         half()
         log.wait_for("not registered: this node offers")
-        assert older.registered == {GPU: True}
+        wait_until(lambda: older.registered == {GPU: True}, SOON, "what Register answered, to be noted")
         assert log.count("another instance serves this resource now") == 0
         for stops in range(3):
             kubelet.stop()
             log.wait_for("nobody serves there", stops + 1)
+            pod_resources.restart()  # of the same kubelet, and so as new as it
             kubelet.restart()
             kubelet.wait_for(lambda: kubelet.allocatable(GPU) == 2, SOON)
 
