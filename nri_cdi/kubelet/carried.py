@@ -10,13 +10,18 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from nri_cdi.allocation import allocation_id, guarded_key_name, is_of_another_version, own_key_name
 
 from . import api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 CHECKPOINT = "kubelet_internal_checkpoint"
 """The kubelet's file in its device-plugins directory."""
@@ -46,14 +51,31 @@ def carried(checkpoint: str, prefix: str) -> list[Carried]:
 
     `prefix` is the annotation prefix that they were made under.
     """
+    found = [one for one in _entries(checkpoint, lambda entry: _entry(entry, prefix)) if one]
+    return sorted(found, key=lambda one: (one.pod_uid, one.container, one.resource))
+
+
+def devices_in(checkpoint: str) -> list[tuple[str, str]]:
+    """All devices that the text of a checkpoint has, whoever gave them, each with its resource. Raises UnreadableCheckpoint."""
+    return [
+        (resource, device)
+        for resource, devices in _entries(checkpoint, lambda entry: (str(entry["ResourceName"]), _devices(entry)))
+        for device in devices
+    ]
+
+
+def _entries(checkpoint: str, read: Callable[[dict[str, Any]], _T]) -> list[_T]:
+    """Each entry as it is read."""
     try:
-        entries: list[dict[str, Any]] = json.loads(checkpoint)["Data"]["PodDeviceEntries"] or []
-        found = [one for entry in entries if (one := _entry(entry, prefix))]
+        return [read(entry) for entry in json.loads(checkpoint)["Data"]["PodDeviceEntries"] or []]
     except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
         raise UnreadableCheckpoint(
             f"not a device plugin checkpoint as it is known: {type(error).__name__}: {error}"
         ) from error
-    return sorted(found, key=lambda one: (one.pod_uid, one.container, one.resource))
+
+
+def _devices(entry: dict[str, Any]) -> list[str]:
+    return [str(device) for ids in entry["DeviceIDs"].values() for device in ids]
 
 
 def _entry(entry: dict[str, Any], prefix: str) -> Carried | None:
@@ -65,7 +87,7 @@ def _entry(entry: dict[str, Any], prefix: str) -> Carried | None:
         entry["PodUID"],
         entry["ContainerName"],
         entry["ResourceName"],
-        devices=tuple(sorted(device for ids in entry["DeviceIDs"].values() for device in ids)),
+        devices=tuple(sorted(_devices(entry))),
         guarded=any(guarded_key_name(mount.container_path) for mount in answer.mounts),
         allocation=allocation_id(names[0]) if names else "",  # an answer of ours has one key
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from nri_cdi.kubelet.loop import Objection
-from nri_cdi.kubelet.order import natural
+from nri_cdi.kubelet.order import few
 from nri_cdi.kubelet.pod_resources import NoAnswer, offered
 from nri_cdi.kubelet.sockets import socket_id
 from nri_cdi.kubelet.standing import Counted
@@ -109,8 +109,7 @@ class Elsewhere:
             return None
         if not self._sure:
             return Objection(PAUSE)
-        some = sorted(self._theirs, key=natural)
-        devices = f"(devices {', '.join(some[:3])}{' and others' if len(some) > 3 else ''})"
+        devices = f"(devices {few(self._theirs)})"
         todo = "remove that plugin, or give ours another name: --resource KIND=RESOURCE"
         if now < self._forgotten_until:
             return Objection(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nri_cdi.kubelet.candidates import host_path
-from nri_cdi.kubelet.order import natural
+from nri_cdi.kubelet.order import few, natural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -188,18 +188,14 @@ def _omission(one: Candidate, keys: Keys, owners: Mapping[Key, Candidate], rules
         or _preference(one.name, rules.prefer) < _preference(name, rules.prefer)
     ]
     if had:
-        return Omission(f"a container has a host device of it as {_some(had)}", across)
-    some = _some(in_the_way)
+        return Omission(f"a container has a host device of it as {few(had)}", across)
+    some = few(in_the_way)
     taken = [node for node in keys if any(key in owners for key in node)]
     if len(in_the_way) > 1:
         return Omission(f"its host devices are advertised as {some}", across)
     paths = ", ".join(sorted(key for node in taken for key in node if isinstance(key, str) and key in owners))
     what = "it is the same host device as" if len(taken) == len(keys) else "it shares a host device with"
     return Omission(f"{what} {some}" + (f" ({paths})" if paths else ""), across)
-
-
-def _some(names: Collection[str]) -> str:
-    return ", ".join(sorted(names, key=natural)[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def _keys(one: Candidate, numbers: Mapping[str, HostNode], shared: re.Pattern[str] | None) -> Keys:

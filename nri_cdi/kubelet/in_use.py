@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from nri_cdi.kubelet.carried import UnreadableCheckpoint, devices_in
 from nri_cdi.kubelet.pod_resources import NoAnswer, allocated
 from nri_cdi.kubelet.sockets import socket_id
 
@@ -56,23 +56,9 @@ class InUse:
     def _written(self) -> frozenset[str] | None:
         """What the checkpoint says, if it can be had."""
         try:
-            return self._named(in_checkpoint(self._checkpoint.read_text()))
-        except (OSError, ValueError):
+            return self._named(devices_in(self._checkpoint.read_text()))
+        except (OSError, ValueError, UnreadableCheckpoint):
             return None
 
     def _named(self, devices: Iterable[tuple[str, str]]) -> frozenset[str]:
         return frozenset(f"{self._kinds[resource]}={device}" for resource, device in devices if resource in self._kinds)
-
-
-def in_checkpoint(text: str) -> list[tuple[str, str]]:
-    """The devices that a checkpoint has, each with its resource. Raises ValueError for a text that is no checkpoint."""
-    try:
-        entries: list[dict[str, Any]] = json.loads(text)["Data"]["PodDeviceEntries"] or []
-        return [
-            (str(entry["ResourceName"]), str(device))
-            for entry in entries
-            for devices in entry["DeviceIDs"].values()
-            for device in devices
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a device plugin checkpoint as it is known: {type(error).__name__}: {error}") from error

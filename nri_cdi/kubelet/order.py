@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 NaturalKey: TypeAlias = tuple[tuple[tuple[int, str], ...], str]
 
@@ -22,3 +25,8 @@ def natural(text: str) -> NaturalKey:
     for number, words in zip(numbers, parts[2::2], strict=True):
         key += [(len(number), number), (0, words)]
     return tuple(key), text
+
+
+def few(names: Collection[str]) -> str:
+    """The first names in natural order, and whether there are others."""
+    return ", ".join(sorted(names, key=natural)[:3]) + (" and others" if len(names) > 3 else "")
