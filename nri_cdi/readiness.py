@@ -18,12 +18,16 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nri_cdi.account import Account, decode, encode
 from nri_cdi.digest import digest
 from nri_cdi.listening import Listening
 from nri_cdi.ttrpc import AnswerReceived, CallReceived, Code, Connection, ProtocolError, Role, unimplemented
+
+if TYPE_CHECKING:
+    from nri_cdi.listening import Hearing
+    from nri_cdi.ttrpc import Event
 
 SERVICE: Final = "nri_cdi.v1.Readiness"
 METHOD: Final = "Check"
@@ -113,18 +117,25 @@ def _call(path: pathlib.Path, method: str, payload: bytes) -> AnswerReceived:
     deadline = time.monotonic() + ASK_TIMEOUT
     connection = Connection(Role.CALLS)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(ASK_TIMEOUT)
-        sock.connect(str(path))
         _, pieces = connection.call(SERVICE, method, payload)
+        _limit(sock, deadline)
+        sock.connect(str(path))
+        _limit(sock, deadline)
         sock.sendall(b"".join(pieces))
+        _limit(sock, deadline)
         while data := sock.recv(65536):
             for event in connection.receive(data):
                 if isinstance(event, AnswerReceived):
                     return event
-            if (left := deadline - time.monotonic()) <= 0:
-                raise TimeoutError
-            sock.settimeout(left)
+            _limit(sock, deadline)
     raise ConnectionResetError("it closed the connection")
+
+
+def _limit(sock: socket.socket, deadline: float) -> None:
+    """Give the next wait on the socket what is left until then. Raises TimeoutError when that is nothing."""
+    if (left := deadline - time.monotonic()) <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
 
 
 def _problem(answer: AnswerReceived) -> str | None:
@@ -138,7 +149,7 @@ def _problem(answer: AnswerReceived) -> str | None:
 
 
 class Server:
-    """Answers the questions on a socket of its own, one connection after another, until `stop`.
+    """Answers the questions on a socket of its own, one on each connection, until `stop`.
 
     `account` must not raise; without it that question is an unknown one, as to releases that did not have it.
     """
@@ -156,7 +167,7 @@ class Server:
             listener.close()
             raise OSError(f"{path}: {error}; --run-dir names another place") from error
         listener.listen()
-        self._listening = Listening(listener, self._serve, ASK_TIMEOUT, (OSError, ProtocolError))
+        self._listening = Listening(listener, self._hearing, ASK_TIMEOUT, (OSError, ProtocolError))
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -168,19 +179,20 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _hearing(self) -> Hearing:
         connection = Connection(Role.SERVES)
-        while data := sock.recv(65536):
-            for event in connection.receive(data):
-                if not isinstance(event, CallReceived):
-                    sock.sendall(b"".join(connection.refuse(event.stream, Code.INVALID_ARGUMENT, "not a request")))
-                elif (event.service, event.method) == (SERVICE, METHOD):
-                    sock.sendall(b"".join(connection.answer(event.stream, self._answer(event.payload))))
-                elif (event.service, event.method) == (SERVICE, ACCOUNT_METHOD) and self._account is not None:
-                    sock.sendall(b"".join(connection.answer(event.stream, encode(self._account()))))
-                else:
-                    text = unimplemented(event.service, event.method)
-                    sock.sendall(b"".join(connection.refuse(event.stream, Code.UNIMPLEMENTED, text)))
+        return lambda data: b"".join(
+            piece for event in connection.receive(data) for piece in self._reply(connection, event)
+        )
+
+    def _reply(self, connection: Connection, event: Event) -> list[bytes]:
+        if not isinstance(event, CallReceived):
+            return connection.refuse(event.stream, Code.INVALID_ARGUMENT, "not a request")
+        if (event.service, event.method) == (SERVICE, METHOD):
+            return connection.answer(event.stream, self._answer(event.payload))
+        if (event.service, event.method) == (SERVICE, ACCOUNT_METHOD) and self._account is not None:
+            return connection.answer(event.stream, encode(self._account()))
+        return connection.refuse(event.stream, Code.UNIMPLEMENTED, unimplemented(event.service, event.method))
 
     def _answer(self, payload: bytes) -> bytes:
         try:

@@ -4,8 +4,8 @@
     pages.run()                                             # until stop() is called from another thread
 
 http.server would bring a megabyte and the e-mail parser into a process that counts its memory. What probes need is small: GET and HEAD
-of a path that is known, one answer, the connection closed (RFC 9112 with `Connection: close`). One request after another is served, and each
-has a second, so a client that says nothing holds up the next probe that long at most.
+of a path that is known, one answer, the connection closed (RFC 9112 with `Connection: close`). Each client has a second for all of it, and clients
+are served side by side: none that says nothing, or little at a time, holds up a probe.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nri_cdi.listening import Listening
+
+if TYPE_CHECKING:
+    from nri_cdi.listening import Hearing
 
 Page = Callable[[], tuple[int, str]]
 """A page: its status and its text, both as they are now. It must not wait for anybody."""
 
 PATIENCE: Final = 1.0
-"""Seconds that one client has."""
+"""Seconds that one client has, for its request and for taking the answer."""
 
 _REQUEST_MAX: Final = 8192
 _WORDS: Final = {
@@ -40,7 +43,7 @@ class Pages:
         """Listen. Raises OSError when that cannot be."""
         self._pages = pages
         self._listener = _listen(address)
-        self._listening = Listening(self._listener, self._serve, PATIENCE)
+        self._listening = Listening(self._listener, self._hearing, PATIENCE)
 
     @property
     def port(self) -> int:
@@ -56,14 +59,17 @@ class Pages:
         """End serving."""
         self._listening.stop()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _hearing(self) -> Hearing:
         request = b""
-        while b"\r\n\r\n" not in request:
-            data = sock.recv(_REQUEST_MAX)
+
+        def hear(data: bytes) -> bytes:
+            nonlocal request
             request += data
-            if not data or len(request) > _REQUEST_MAX:
-                return
-        sock.sendall(answer(request, self._pages))
+            if len(request) > _REQUEST_MAX:
+                raise ConnectionAbortedError
+            return answer(request, self._pages) if b"\r\n\r\n" in request else b""
+
+        return hear
 
 
 def answer(request: bytes, pages: Mapping[str, Page]) -> bytes:

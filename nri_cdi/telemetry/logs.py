@@ -36,17 +36,18 @@ class _Json(logging.Formatter):
 
 
 def set_up(level: str, form: str) -> None:
-    """Log from `level` (`info`...) on, in the form `text` or `json`."""
+    """Log from `level` (`info`...) on, in the form `text` or `json`: our own records, and those of gRPC, which would write tracebacks to stderr itself."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text())
-    root = logging.getLogger("nri_cdi")
-    root.handlers = [handler]
-    root.propagate = False
-    root.setLevel(level.upper())
+    for name in ("nri_cdi", "grpc"):
+        root = logging.getLogger(name)
+        root.handlers = [handler]
+        root.propagate = False
+        root.setLevel(level.upper())
 
 
 def _room(record: logging.LogRecord) -> str:
-    return record.name.rpartition(".")[2]
+    return record.name.removeprefix("nri_cdi.").partition(".")[0]
 
 
 def _time(record: logging.LogRecord) -> str:

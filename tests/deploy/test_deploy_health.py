@@ -6,12 +6,14 @@ import contextlib
 import http.client
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nri_cdi import listening
 from nri_cdi.telemetry.health import pages
 from nri_cdi.telemetry.http import Pages, answer
 
@@ -59,9 +61,43 @@ def test_a_page_is_answered_to_an_ordinary_client(
     assert get(served, path, method) == (status, text.encode())
 
 
-def test_a_client_that_says_nothing_holds_up_nobody_for_long(served: Pages) -> None:
-    with socket.create_connection(("127.0.0.1", served.port)):
+def test_clients_that_say_nothing_hold_up_nobody(served: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served._listening, "_patience", 600.0)
+    with contextlib.ExitStack() as silent:
+        clients = [
+            silent.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=5))
+            for _ in range(listening.CLIENTS + 1)
+        ]
         assert get(served, "/hello")[0] == 200
+        assert clients[0].recv(100) == b""  # the oldest made room
+
+
+def test_a_client_that_says_little_at_a_time_has_its_time_and_no_more(
+    served: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served._listening, "_patience", 0.2)
+    end = time.monotonic() + 20
+    with socket.create_connection(("127.0.0.1", served.port), timeout=0.02) as sock:
+        while time.monotonic() < end:
+            with contextlib.suppress(TimeoutError):
+                sock.sendall(b"x")
+                assert sock.recv(100) == b""
+                break
+        else:
+            pytest.fail("it was served for as long as it went on")
+
+
+def test_an_answer_that_is_taken_slowly_is_given_whole() -> None:
+    long = "x" * (16 << 20)
+    it = Pages("127.0.0.1:0", {"/hello": lambda: (200, long)})
+    thread = threading.Thread(target=it.run)
+    thread.start()
+    try:
+        assert get(it, "/hello") == (200, long.encode())
+    finally:
+        it.stop()
+        thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_client_that_sends_without_end_is_left(served: Pages) -> None:

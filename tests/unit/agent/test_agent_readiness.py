@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pathlib
 import shutil
 import socket
 import tempfile
 import threading
+import types
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nri_cdi import readiness
 from nri_cdi.account import Account, Injection
-from nri_cdi.readiness import METHOD, SERVICE, Answered, Server, Slots, accounts, ask
+from nri_cdi.readiness import ASK_TIMEOUT, METHOD, SERVICE, Answered, Server, Slots, accounts, ask
 from nri_cdi.ttrpc import CallReceived, Code, Connection, Role
 
 if TYPE_CHECKING:
@@ -184,6 +186,13 @@ def test_a_half_that_is_silent_or_slow_has_its_time_and_no_more(slots: Slots, mo
         done.set()
 
 
+def test_the_time_of_a_half_counts_from_before_it_was_reached(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.chain([0.0], itertools.repeat(ASK_TIMEOUT + 1))  # connecting took so long
+    with serving(slots.path("10", "nri-cdi", "sock")):
+        monkeypatch.setattr(readiness, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+        assert ask(slots, NAMES) == "the NRI half 10-nri-cdi does not answer within 2 s"
+
+
 # -- accounts
 
 
@@ -246,6 +255,18 @@ def test_a_client_that_sends_garbage_or_leaves_does_not_end_the_server(slots: Sl
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(path))
                 sock.sendall(data)
+        assert ask(slots, NAMES) is None
+
+
+def test_clients_that_say_nothing_or_little_hold_up_no_question(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "ASK_TIMEOUT", 600.0)  # the time that each of them has
+    path = slots.path("10", "nri-cdi", "sock")
+    with serving(path), contextlib.ExitStack() as others:
+        for said in (b"", b"\0", b"\0\0\0\x7f\0\0"):
+            sock = others.enter_context(socket.socket(socket.AF_UNIX))
+            sock.connect(str(path))
+            sock.sendall(said)
+        monkeypatch.setattr(readiness, "ASK_TIMEOUT", 20.0)
         assert ask(slots, NAMES) is None
 
 
