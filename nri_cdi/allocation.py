@@ -60,6 +60,18 @@ def own_key_name(key: str, prefix: str) -> str | None:
     return name if _OWN.match(name) else None
 
 
+def own_key_name_under_any(key: str) -> str | None:
+    """The name part of `key` if it is an allocation key of ours, whatever the prefix, else None."""
+    found = _OWN.search(key)
+    return found.group() if found else None
+
+
+def is_of_another_version_under_any(key: str) -> bool:
+    """`is_of_another_version`, whatever the prefix."""
+    found = _VERSIONED.search(key)
+    return found is not None and found.group() != _THIS_VERSION
+
+
 def is_of_another_version(key: str, prefix: str) -> bool:
     """Whether `key` is an allocation key under `prefix` that another release wrote in a format unknown here."""
     found = _VERSIONED.match(key, len(prefix)) if key.startswith(prefix) else None

@@ -57,7 +57,10 @@ class Parser(argparse.ArgumentParser):
         if wrong is None:
             return ""
         word = (wrong[1] or wrong[2]).partition("=")[0]
-        near = difflib.get_close_matches(word, sorted(set(self._words())), 1)
+        words = set(self._words())
+        if word in words:
+            return "; this command does not take it"
+        near = difflib.get_close_matches(word, sorted(words), 1)
         return f"; did you mean {near[0]}?" if near else ""
 
     def _words(self) -> Iterator[str]:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi.cli.serve import add_settings, settings_of
 from nri_cdi.cli.table import table
@@ -25,18 +25,22 @@ if TYPE_CHECKING:
     from nri_cdi.settings import Settings
 
 
+_ANSWER: Final = 2.0
+"""Seconds for the kubelet half to answer; it takes milliseconds."""
+
+
 def register(commands: Any) -> None:  # noqa: ANN401  # argparse does not export the type
     """Add the command."""
     parser = commands.add_parser(
         "status",
         help="show whether both halves stand on this node, and what became of each allocation",
         description="Show whether both halves stand on this node, and the allocations that the kubelet keeps, joined with what the NRI halves have"
-        " injected. Nothing is changed. Exit status 1 if a container does not have all that it was allocated; 3 if no NRI half is synchronized, or"
-        " the kubelet's checkpoint cannot be read: what is known is shown all the same.",
+        " injected. Nothing is changed. Exit status 1 if a container does not have all that it was allocated; 3 if no NRI half is synchronized,"
+        " nobody serves a resource that has a socket, or the kubelet's checkpoint cannot be read: what is known is shown all the same.",
         epilog="Example: nri-cdi status -o json",
     )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
-    add_settings(parser, "nri_socket", "run_dir", "kubelet_dir", "annotation_prefix")
+    add_settings(parser, "nri_socket", "run_dir", "kubelet_dir")
     parser.set_defaults(run=_status)
 
 
@@ -70,7 +74,8 @@ def _status(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    return 3 if problem or not any(account.synchronized for account in heard) else 0
+    stands = any(account.synchronized for account in heard) and not any(serving.values())
+    return 0 if stands and not problem else 3
 
 
 def _allocations(settings: Settings) -> tuple[list[Any] | None, str]:
@@ -79,7 +84,7 @@ def _allocations(settings: Settings) -> tuple[list[Any] | None, str]:
 
     path = Directories.of(settings.kubelet_dir).device_plugins / CHECKPOINT
     try:
-        return carried(path.read_text(encoding="utf-8"), settings.annotation_prefix), ""
+        return carried(path.read_text(encoding="utf-8")), ""
     except FileNotFoundError:
         return None, f"{path}: it is not there; --kubelet-dir names the kubelet's directory"
     except (OSError, UnicodeDecodeError, UnreadableCheckpoint) as error:
@@ -88,13 +93,16 @@ def _allocations(settings: Settings) -> tuple[list[Any] | None, str]:
 
 def _serving(settings: Settings) -> dict[str, str | None]:
     """The resources that the kubelet half has a socket for, each with why nobody serves it, or None."""
-    from nri_cdi.kubelet.sockets import connect_problem, resource_sockets  # noqa: PLC0415  # as above
+    from nri_cdi.kubelet.sockets import answer_problem, resource_sockets  # noqa: PLC0415  # as above
 
-    return {
-        resource: connect_problem(path)
-        for directory in _served_in(settings)
-        for resource, path in resource_sockets(directory).items()
-    }
+    found: dict[str, str | None] = {}
+    for directory in _served_in(settings):
+        for resource, path in resource_sockets(directory).items():
+            if (
+                resource not in found or found[resource]
+            ):  # one that was killed and registered the other way left its socket
+                found[resource] = answer_problem(path, _ANSWER)
+    return found
 
 
 def _served_in(settings: Settings) -> tuple[pathlib.Path, pathlib.Path]:

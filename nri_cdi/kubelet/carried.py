@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from nri_cdi.allocation import allocation_id, guarded_key_name, is_of_another_version, own_key_name
+from nri_cdi.allocation import (
+    allocation_id,
+    guarded_key_name,
+    is_of_another_version_under_any,
+    own_key_name_under_any,
+)
 
 from . import api
 
@@ -46,29 +51,41 @@ class Carried:
     """The id in its key; empty for a key of a format that only another release knows."""
 
 
-def carried(checkpoint: str, prefix: str) -> list[Carried]:
-    """The allocations of ours in the text of a checkpoint, in the order of pod, container, resource. Raises UnreadableCheckpoint.
+def carried(checkpoint: str) -> list[Carried]:
+    """The allocations of ours in the text of a checkpoint, whatever their annotation prefix, in the order of pod, container, resource.
 
-    `prefix` is the annotation prefix that they were made under.
+    Raises UnreadableCheckpoint.
     """
-    found = [one for one in _entries(checkpoint, lambda entry: _entry(entry, prefix)) if one]
+    found = [one for one in _entries(checkpoint, _entry) if one]
     return sorted(found, key=lambda one: (one.pod_uid, one.container, one.resource))
 
 
-def devices_in(checkpoint: str) -> list[tuple[str, str]]:
-    """All devices that the text of a checkpoint has, whoever gave them, each with its resource. Raises UnreadableCheckpoint."""
+def kinds_in(checkpoint: str) -> dict[str, str]:
+    """The CDI kind of each resource of which the text of a checkpoint has an allocation of ours. Raises UnreadableCheckpoint."""
+    return {resource: kind for resource, kind in _entries(checkpoint, _kind) if kind}
+
+
+def devices_in(checkpoint: str) -> list[tuple[str, str, str]]:
+    """All devices that the text of a checkpoint has, whoever gave them, each with its resource, and what tells the container from others.
+
+    Raises UnreadableCheckpoint.
+    """
     return [
-        (resource, device)
-        for resource, devices in _entries(checkpoint, lambda entry: (str(entry["ResourceName"]), _devices(entry)))
+        (resource, device, container)
+        for resource, devices, container in _entries(checkpoint, _held_by)
         for device in devices
     ]
+
+
+def _held_by(entry: dict[str, Any]) -> tuple[str, list[str], str]:
+    return str(entry["ResourceName"]), _devices(entry), f"{entry['PodUID']}/{entry['ContainerName']}"
 
 
 def _entries(checkpoint: str, read: Callable[[dict[str, Any]], _T]) -> list[_T]:
     """Each entry as it is read."""
     try:
         return [read(entry) for entry in json.loads(checkpoint)["Data"]["PodDeviceEntries"] or []]
-    except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError) as error:
         raise UnreadableCheckpoint(
             f"not a device plugin checkpoint as it is known: {type(error).__name__}: {error}"
         ) from error
@@ -78,10 +95,19 @@ def _devices(entry: dict[str, Any]) -> list[str]:
     return [str(device) for ids in entry["DeviceIDs"].values() for device in ids]
 
 
-def _entry(entry: dict[str, Any], prefix: str) -> Carried | None:
-    answer = api.ContainerAllocateResponse.FromString(base64.b64decode(entry["AllocResp"]))
-    names = [name for key in answer.annotations if (name := own_key_name(key, prefix))]
-    if not names and not any(is_of_another_version(key, prefix) for key in answer.annotations):
+def _answer(entry: dict[str, Any]) -> api.ContainerAllocateResponse:
+    return api.ContainerAllocateResponse.FromString(base64.b64decode(entry["AllocResp"]))
+
+
+def _kind(entry: dict[str, Any]) -> tuple[str, str]:
+    values = [value for key, value in _answer(entry).annotations.items() if own_key_name_under_any(key)]
+    return str(entry["ResourceName"]), values[0].partition("=")[0] if values else ""
+
+
+def _entry(entry: dict[str, Any]) -> Carried | None:
+    answer = _answer(entry)
+    names = [name for key in answer.annotations if (name := own_key_name_under_any(key))]
+    if not names and not any(map(is_of_another_version_under_any, answer.annotations)):
         return None
     return Carried(
         entry["PodUID"],

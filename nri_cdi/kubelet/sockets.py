@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "nri-cdi_"
 
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""How a client of HTTP/2 begins: the preface, and a SETTINGS frame that has none (RFC 9113, 3.4 and 6.5)."""
+
 
 def socket_name(resource: str) -> str:
     """The file name of a resource's socket. A resource's domain has no underscore, so no two resources share a name."""
@@ -33,6 +36,23 @@ def connect_problem(path: pathlib.Path) -> str | None:
         probe.settimeout(0)
         code = probe.connect_ex(os.fsencode(path))
     return None if code in {0, errno.EAGAIN, errno.EINPROGRESS} else os.strerror(code)
+
+
+def answer_problem(path: pathlib.Path, seconds: float) -> str | None:
+    """Why no gRPC server answers at the unix socket at `path` within so many seconds, or None.
+
+    The kernel accepts connections for a process that is frozen; a server says the first word of HTTP/2 (RFC 9113, 3.4) by itself.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(seconds)
+        try:
+            probe.connect(os.fsencode(path))
+            probe.sendall(_PREFACE)
+            return None if probe.recv(1) else "it hangs up"
+        except TimeoutError:
+            return f"it accepts connections, and has not answered for {seconds:g} s"
+        except OSError as error:
+            return error.strerror or str(error)
 
 
 def socket_id(path: pathlib.Path) -> SocketId | None:

@@ -37,7 +37,7 @@ def joined(equipped: Equipped, capsys: pytest.CaptureFixture[str]) -> dict[str, 
     capsys.readouterr()
     run_dir, kubelet_dir = (str(equipped.cluster.path(path)) for path in ("/run/nri-cdi", "/var/lib/kubelet"))
     where = ("--run-dir", run_dir, "--kubelet-dir", kubelet_dir, "--nri-socket", NRI_SOCKET)
-    assert main(["status", "-o", "json", *where, "--annotation-prefix", equipped.prefix]) == 0
+    assert main(["status", "-o", "json", *where]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["resources"] == [{"resource": mock.KIND, "problem": None}]
     return {row["pod"]: (row["state"], row["devices"]) for row in shown["allocations"] if row["state"] != "gone"}

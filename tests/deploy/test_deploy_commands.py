@@ -100,22 +100,21 @@ def test_only_answers_of_ours_are_carried_and_a_guard_is_told_from_none() -> Non
         foreign(),
         entry("pod-a", "c", ["device.example.com/gpu=device_0"], guard=False),
     )
-    assert carried(text, PREFIX) == [
+    assert carried(text) == [
         Carried("pod-a", "c", "device.example.com/gpu", ("device_0",), guarded=False, allocation="0" * 32),
         Carried("pod-b", "c", "device.example.com/gpu", ("device_1", "device_3"), guarded=True, allocation="0" * 32),
     ]
 
 
-def test_what_was_allocated_under_another_prefix_is_seen_with_that_prefix() -> None:
-    text = checkpoint(entry("pod-a", "c", ["device.example.com/gpu=0"], guard=True, prefix="nri-cdi.dev/"))
-    assert carried(text, PREFIX) == []
-    assert len(carried(text, "nri-cdi.dev/")) == 1
+def test_what_was_allocated_under_another_prefix_is_seen_as_well() -> None:
+    (one,) = carried(checkpoint(entry("pod-a", "c", ["device.example.com/gpu=0"], guard=True, prefix="nri-cdi.dev/")))
+    assert (one.devices, one.guarded, one.allocation) == (("0",), True, "0" * 32)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"Data": {"PodDeviceEntries": [{}]}}', '{"Data": 3}'])
 def test_a_checkpoint_of_another_form_is_an_error_and_never_an_empty_list(text: str) -> None:
     with pytest.raises(UnreadableCheckpoint):
-        carried(text, PREFIX)
+        carried(text)
 
 
 def kubelet_dir(tmp_path: Path, text: str) -> str:
@@ -158,8 +157,20 @@ def test_pods_are_shown_by_name_and_ended_ones_left_out_when_the_check_is_told_t
     pods.write_text(json.dumps({"items": [*items, {"metadata": mirror}]}))
     where = kubelet_dir(tmp_path, checkpoint(*entries))
     assert main(["uninstall-check", "--kubelet-dir", where, "--pods", str(pods), "-o", "json"]) == 1
-    shown = json.loads(capsys.readouterr().out)["containers"]
-    assert [one["pod"] for one in shown] == ["system/p", "work/pod-uid-1"]
+    shown = {one["pod_uid"]: one["pod"] for one in json.loads(capsys.readouterr().out)["containers"]}
+    assert shown == {"static": "system/p", "uid-1": "work/pod-uid-1"}, "uid-3 was deleted"
+
+
+def test_a_pod_that_a_list_of_one_namespace_lacks_counts_and_is_said_to_be_missing_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pods = tmp_path / "pods.json"
+    pods.write_text(json.dumps({"items": [{"metadata": {"uid": "other", "namespace": "work", "name": "other"}}]}))
+    where = kubelet_dir(tmp_path, checkpoint(entry("uid-1", "c", ["device.example.com/gpu=device_3"], guard=True)))
+    assert main(["uninstall-check", "--kubelet-dir", where, "--pods", str(pods)]) == 1
+    said = capsys.readouterr()
+    assert "uid-1 (not in the list)  c  " in said.out
+    assert "1 of pods that --pods does not list" in said.err
 
 
 @pytest.mark.parametrize(("text", "reason"), [(None, "it is not there"), ("no JSON", "not a device plugin checkpoint")])
@@ -188,4 +199,4 @@ def test_a_list_of_pods_that_cannot_be_used_is_said_with_its_name_and_status_3(
 def test_an_allocation_of_another_release_is_carried_though_its_id_cannot_be_read() -> None:
     answer = api.ContainerAllocateResponse()
     answer.annotations[f"{PREFIX}nri-cdi.v2_what-ever"] = "device.example.com/gpu=0"
-    assert [one.allocation for one in carried(checkpoint(row("pod-x", "c", KIND, ["0"], answer)), PREFIX)] == [""]
+    assert [one.allocation for one in carried(checkpoint(row("pod-x", "c", KIND, ["0"], answer)))] == [""]

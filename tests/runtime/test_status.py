@@ -44,7 +44,7 @@ class Allocations:
         """Pod, state and fault by the kubelet's name of the pod; the command must end with `status`."""
         run_dir = str(self._served.node.path("/run/nri-cdi"))
         where = ("--run-dir", run_dir, "--nri-socket", NRI_SOCKET, "--kubelet-dir", str(self._kubelet))
-        assert main(["status", "-o", "json", *where, *self._served.flags]) == status
+        assert main(["status", "-o", "json", *where]) == status
         rows = json.loads(self._capsys.readouterr().out)["allocations"]
         return {row["pod_uid"]: (row["pod"], row["state"], row["fault"]) for row in rows}
 

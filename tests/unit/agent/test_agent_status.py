@@ -9,13 +9,15 @@ import shutil
 import socket
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
 from nri_cdi.account import Account, Injection
 from nri_cdi.allocation import key_name
-from nri_cdi.cli import main
+from nri_cdi.cli import main, status
 from nri_cdi.kubelet import api, directories
 from nri_cdi.kubelet.sockets import socket_name
 from nri_cdi.readiness import Server, Slots
@@ -58,6 +60,13 @@ class Node:
 
     def serves(self, resource: str) -> None:
         """A kubelet half that serves a resource."""
+        server = grpc.server(ThreadPoolExecutor(1))
+        server.add_insecure_port(f"unix:{self.plugins / socket_name(resource)}")
+        server.start()
+        self._stack.callback(lambda: server.stop(0).wait())
+
+    def freezes(self, resource: str) -> None:
+        """A kubelet half that is frozen: the kernel accepts connections for it."""
         listener = self._stack.enter_context(socket.socket(socket.AF_UNIX))
         listener.bind(str(self.plugins / socket_name(resource)))
         listener.listen()
@@ -176,6 +185,39 @@ def test_all_is_well_where_every_allocation_is_injected_or_waits(
     assert said.err == ""
 
 
+def test_a_kubelet_half_that_is_frozen_does_not_serve(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "_ANSWER", 0.1)
+    node.half("10", {})
+    node.freezes(KIND)
+    node.allocations()
+    assert node.status() == 3
+    said = "BAD  kubelet half         does not serve device.example.com/gpu (it accepts connections, and has not answered for 0.1 s)"
+    assert said in capsys.readouterr().out
+
+
+def test_a_socket_of_the_other_way_of_registration_that_a_killed_half_left_is_no_matter(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.half("10", {})
+    node.serves(KIND)
+    node.left(node.kubelet_dir / "plugins_registry" / socket_name(KIND))
+    node.allocations()
+    assert node.status() == 0
+    assert "ok  kubelet half         serves device.example.com/gpu\n" in capsys.readouterr().out
+
+
+def test_a_resource_that_nobody_serves_is_status_3(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    node.half("10", injected(1, "one"))
+    node.allocations(allocated(1, "device_0"))
+    node.serves(KIND)
+    assert node.status() == 0
+    node.left(node.plugins / socket_name("vendor.com/my_nic"))
+    assert node.status() == 3
+    assert "BAD  kubelet half         does not serve vendor.com/my_nic (connection refused)" in capsys.readouterr().out
+
+
 def test_without_a_half_that_answers_the_allocations_are_shown_all_the_same_with_status_3(
     node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,7 +269,7 @@ def test_of_a_kubelet_with_another_root_dir_the_checkpoint_and_our_sockets_are_f
     node.plugins.rename(constant)
     monkeypatch.setattr(directories, "DEVICE_PLUGINS", constant)
     node.left(node.kubelet_dir / "plugins_registry" / socket_name("vendor.com/nic"))
-    assert node.status() == 0
+    assert node.status() == 3
     out = capsys.readouterr().out
     assert f"ok   kubelet half         serves {KIND}\n" in out
     assert "BAD  kubelet half         does not serve vendor.com/nic (connection refused)\n" in out
@@ -253,11 +295,18 @@ def test_names_of_others_cannot_move_the_cursor(node: Node, capsys: pytest.Captu
     assert "team/ [2Jpod   c " in out
 
 
-@pytest.mark.parametrize("flags", [("--annotation-prefix", "x"), ("--run-dir", "here")])
+@pytest.mark.parametrize("flags", [("--nri-socket", "there"), ("--run-dir", "here")])
 def test_wrong_settings_are_status_2(capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]) -> None:
     assert main(["status", *flags]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_a_flag_of_another_command_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--annotation-prefix", "x/"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --annotation-prefix x/; this command does not take it" in capsys.readouterr().err
 
 
 def test_a_run_directory_that_may_not_be_read_is_no_missing_half(

@@ -67,7 +67,7 @@ def test_after_an_upgrade_a_container_gets_the_devices_of_its_old_answer_and_sta
 
 
 def test_after_an_upgrade_its_containers_are_found_in_the_kubelets_checkpoint(record: dict[str, Any]) -> None:
-    (one,) = carried(json.dumps(record["checkpoint"]), PREFIX)
+    (one,) = carried(json.dumps(record["checkpoint"]))
     assert (one.resource, one.devices, one.guarded) == (KIND, ("a", "b"), True)
 
 
