@@ -33,6 +33,9 @@ _OF_A_FILE: Final = _CLOSE_WRITE | _ATTRIB | _DELETE_SELF | _MOVE_SELF
 _LINKS_MAX: Final = 40
 """How many symbolic links one path may lead through: the kernel's own limit."""
 
+_REFUSALS: Final = {errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""What the kernel says when it does not watch at all. Everything else is about the path: nothing that can be watched is there."""
+
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _HEAD: Final = struct.Struct("iIII")
 _BUFFER: Final = 1 << 16
@@ -148,9 +151,9 @@ class Watch:
         watch: int = _LIBC.inotify_add_watch(self.fd, os.fsencode(path), mask | _MASK_ADD)
         if watch >= 0:
             return watch
-        if ctypes.get_errno() in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP}:
-            return None
-        raise _error(f"inotify_add_watch {path}")
+        if ctypes.get_errno() in _REFUSALS:
+            raise _error(f"inotify_add_watch {path}")
+        return None
 
     def _relevant(self, watch: int, mask: int, name: bytes) -> bool:
         if mask & _OVERFLOW:

@@ -23,6 +23,10 @@ class Place:
     root: str = ""
 
 
+NOWHERE: Final = Place()
+"""Of a device of which neither is known."""
+
+
 def pci_root(path: str) -> str:
     """The PCI root complex in the real path of a device in sysfs; empty if it is not a PCI device."""
     found = _PCI_ROOT.search(path)

@@ -81,7 +81,7 @@ def due(health: Health) -> float | None:
 
 
 def said(health: Health) -> str:
-    """The reason, as it is told to people."""
-    if health.good_since is not None:
-        return f"{health.reason}; it is back, and has to stay for {WAVERING:g} s because it came and went before"
+    """The reason, as it is told to people. Of a device that wavers it is the same whether it is there now or not: nothing comes of that yet."""
+    if not health.healthy and health.lapses >= LAPSES:
+        return f"{health.reason}; it came and went before, so it has to be there for {WAVERING:g} s"
     return health.reason

@@ -7,11 +7,11 @@ kubelet shows and tries again. The socket is at its path only while somebody acc
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import socket
-import threading
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ import grpc
 
 from nri_cdi.kubelet import api
 from nri_cdi.kubelet.allocate import allocate, qualified_names, to_response
+from nri_cdi.kubelet.checks import CHECKS, Checks, Unchecked
 from nri_cdi.kubelet.listing import Listing
 from nri_cdi.kubelet.preferred import Preference, preferred
 from nri_cdi.kubelet.sockets import connect_problem, socket_name
@@ -37,18 +38,18 @@ if TYPE_CHECKING:
 Ready: TypeAlias = Callable[[tuple[str, ...]], str | None]
 """Qualified names -> None if the NRI half is connected and they resolve, else the sentence for the person. Has its own timeout."""
 
+VERSION: Final = "v1beta1"
+"""The device plugin API's version, as the kubelet is told it."""
+
 SOCKET_PATH_MAX: Final = 107
 """Bytes of a unix socket's path: 108 in Linux's sockaddr_un, with a zero at the end."""
-
-CHECKS: Final = 24
-"""PreStartContainer calls of one resource that are answered at the same time; the kubelet tries the others again within a second."""
 
 THREADS: Final = CHECKS + 8
 """Threads at most, each started when it is first needed: checks that all hang leave four to ListAndWatch, which holds one for each stream
 (one at most times, a second after a registration that was repeated), and four to what must not wait."""
 
 SENTENCE_MAX: Final = 2000
-"""Characters of a refusal. It travels in an HTTP/2 header, and many readers take no more than 8 KiB of these."""
+"""Bytes of a refusal. It travels in an HTTP/2 header, where a byte that is not ASCII takes three, and many readers take no more than 8 KiB of these."""
 
 _STOP_GRACE: Final = 0.2
 """Seconds that calls under way get when a server stops."""
@@ -79,7 +80,8 @@ class _Listener:
     server: grpc.Server
     pool: ThreadPoolExecutor
     file: tuple[int, int]
-    streams: list[int] = field(default_factory=list)
+    streams: set[int] = field(default_factory=set)
+    """Those that have not ended."""
 
 
 class DevicePlugin:
@@ -105,7 +107,7 @@ class DevicePlugin:
         self._also = tuple(also)
         self._listing = Listing.of(resource)
         self._streams = DeviceStreams(self._listing.message, on_stream_end)
-        self._checks = threading.BoundedSemaphore(CHECKS)
+        self._checks = Checks()
         self._listener: _Listener | None = None
         self._retired: list[_Listener] = []
 
@@ -143,7 +145,7 @@ class DevicePlugin:
         return {device.id: device.healthy for device in self._listing.resource.devices}
 
     def own(self) -> Own:
-        """What is at the path of our socket now."""
+        """What is at the path of our socket now. Raises OSError when that cannot be seen."""
         try:
             found = self._path.lstat()
         except FileNotFoundError:
@@ -164,38 +166,43 @@ class DevicePlugin:
         check_length(draft)
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"kubelet {self._name}")
         listener = _Listener(grpc.server(pool), pool, (0, 0))
-        listener.server.add_generic_rpc_handlers((self._handlers(listener), *self._also))
+        listener.server.add_generic_rpc_handlers((self._handlers(listener.streams), *self._also))
         try:
             _listen(listener, draft)
             draft.rename(self._path)
         except (OSError, RuntimeError) as error:
             _stop(listener)
-            what = error.strerror if isinstance(error, OSError) else error
+            # the text of gRPC has the other name, which is another one each time
+            what = error.strerror if isinstance(error, OSError) else str(error).replace(draft.name, self._path.name)
             raise CannotServe(f"cannot serve on {self._path}: {what}") from error
         # A server with a stream that is still open stays: the kubelet calls Allocate over that connection.
         retired = [*self._retired, *([self._listener] if self._listener else [])]
         self._listener = listener
-        self._retired = [old for old in retired if any(map(self._streams.is_open, old.streams))]
+        self._retired = [old for old in retired if old.streams]
         for old in retired:
             if old not in self._retired:
                 _stop(old)
 
     def close(self) -> None:
         """End all streams, stop serving, and remove the socket if it is still ours. Takes less than a second."""
-        own = self.own()
         self._streams.close()
-        if own is Own.OURS:
-            self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be seen or removed now is left: the next instance replaces it
+            if self.own() is Own.OURS:
+                self._path.unlink()
         for listener in (*self._retired, *([self._listener] if self._listener else [])):
             _stop(listener)
         self._retired, self._listener = [], None
 
-    def _handlers(self, listener: _Listener) -> grpc.GenericRpcHandler:
+    def _handlers(self, streams: set[int]) -> grpc.GenericRpcHandler:
+        """What a server calls; `streams` has those that were opened through it. They do not know the server: nothing would free that cycle (see
+        `keeper`).
+        """
+
         def list_and_watch(_: api.Empty, context: grpc.ServicerContext) -> Iterator[bytes]:
-            return self._list_and_watch(listener, context)
+            return self._list_and_watch(streams, context)
 
         return grpc.method_handlers_generic_handler(
-            "v1beta1.DevicePlugin",
+            f"{VERSION}.DevicePlugin",
             {
                 "GetDevicePluginOptions": grpc.unary_unary_rpc_method_handler(
                     self._options, api.Empty.FromString, api.DevicePluginOptions.SerializeToString
@@ -220,11 +227,16 @@ class DevicePlugin:
     def _options(self, _request: api.Empty, _context: grpc.ServicerContext) -> api.DevicePluginOptions:
         return options()
 
-    def _list_and_watch(self, listener: _Listener, context: grpc.ServicerContext) -> Iterator[bytes]:
+    def _list_and_watch(self, streams: set[int], context: grpc.ServicerContext) -> Iterator[bytes]:
         stream = self._streams.open()
-        listener.streams.append(stream)
-        if not context.add_callback(lambda: self._streams.end(stream)):
+        streams.add(stream)
+
+        def end() -> None:
+            streams.discard(stream)
             self._streams.end(stream)
+
+        if not context.add_callback(end):
+            end()
         yield from self._streams.follow(stream)
 
     def _preferred(
@@ -264,26 +276,28 @@ class DevicePlugin:
     def _pre_start(
         self, request: api.PreStartContainerRequest, context: grpc.ServicerContext
     ) -> api.PreStartContainerResponse:
-        if not self._checks.acquire(blocking=False):
-            context.abort(
-                grpc.StatusCode.UNAVAILABLE, f"nri-cdi checks {CHECKS} other containers now: the kubelet will try again"
-            )
+        names = qualified_names(request.devices_ids, self._kind)
         try:
-            problem = self._problem(request.devices_ids)
-        finally:
-            self._checks.release()
+            with self._checks.of(names):
+                problem = self._problem(names)
+        except Unchecked as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, _cut(str(error)))
         if problem is not None:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, problem[:SENTENCE_MAX])
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, _cut(problem))
         return api.PreStartContainerResponse()
 
-    def _problem(self, ids: Iterable[str]) -> str | None:
+    def _problem(self, names: tuple[str, ...]) -> str | None:
         """Why a container with these devices may not start now, or None."""
-        names = qualified_names(ids, self._kind)
         try:
             return self._answers.ready(names)
         except Exception as error:  # noqa: BLE001  # whatever it is, it becomes the sentence that the kubelet shows
             _log.exception("%s: the check before a container's start failed", self._name)
             return f"nri-cdi could not check the devices {', '.join(names)}: {type(error).__name__}: {error}"
+
+
+def _cut(sentence: str) -> str:
+    """As much of it as a refusal can have."""
+    return sentence.encode(errors="replace")[:SENTENCE_MAX].decode(errors="ignore")
 
 
 def options() -> api.DevicePluginOptions:

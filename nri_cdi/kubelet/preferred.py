@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from nri_cdi.host.numa import Place
+from nri_cdi.host.numa import NOWHERE
 from nri_cdi.kubelet.order import natural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from nri_cdi.host.numa import Place
 
 
 class Preference(enum.Enum):
@@ -21,8 +23,6 @@ class Preference(enum.Enum):
     """Evenly over NUMA nodes, within them over PCI roots: for containers that each load one bus."""
     IN_ORDER = "in-order"
 
-
-NOWHERE: Final = Place()
 
 _LEVELS: Final = (lambda place: place.numa, lambda place: place.root)
 """Outer to inner: what devices are grouped by."""

@@ -10,8 +10,8 @@ import grpc
 
 from nri_cdi.kubelet import api, standing
 from nri_cdi.kubelet.loop import POLL, Loop
-from nri_cdi.kubelet.plugin import CannotServe, grpc_address, options
-from nri_cdi.kubelet.sockets import connect_problem, socket_id
+from nri_cdi.kubelet.plugin import VERSION, grpc_address, options
+from nri_cdi.kubelet.sockets import connect_problem
 from nri_cdi.kubelet.standing import Counted, Own, Seen, Standing, Step
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
     from nri_cdi.kubelet.loop import Objection
     from nri_cdi.kubelet.plugin import DevicePlugin
-    from nri_cdi.kubelet.standing import SocketId
-
-VERSION: Final = "v1beta1"
-"""The device plugin API's version, as Register names it."""
 
 REGISTER_TIMEOUT: Final = 15.0
 """Seconds for Register. The kubelet gives itself 10 to dial us, and says so then; less would lose its words."""
@@ -49,30 +45,20 @@ class Registration(Loop):
         elsewhere: Callable[[], Objection | None] = lambda: None,
         counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
-        super().__init__(plugin, wake, fatal, elsewhere, counted)
-        self._kubelet_socket = kubelet_socket
+        super().__init__(plugin, kubelet_socket, wake, fatal, elsewhere, counted)
         self._call: grpc.Future[api.Empty] | None = None
         self._standing = Standing()
         self._ever = False
-        self._met: SocketId | None = None
-        self._since = float("-inf")
 
     @property
     def registered(self) -> bool:
         """Whether the last Register succeeded."""
         return self._standing.registered
 
-    @property
-    def since(self) -> float:
-        """When the present kubelet.sock was first seen."""
-        return self._since
-
     def _turn(self) -> float:
         """Look once and act once; the seconds until the next look."""
-        seen = Seen(socket_id(self._kubelet_socket), self._plugin.own(), self._plugin.streams, self._seen_counted())
+        seen = Seen(self._seen_kubelet(), self._plugin.own(), self._plugin.streams, self._seen_counted())
         now = time.monotonic()
-        if seen.kubelet is not None and seen.kubelet != self._met:
-            self._met, self._since = seen.kubelet, now
         decision = standing.decide(self._standing, seen, now)
         if decision.step is Step.WAIT:
             if decision.why:
@@ -83,20 +69,13 @@ class Registration(Loop):
         if asks and not self._ever and (pause := self._objected()) is not None:
             return pause
         if decision.step is Step.BIND:
-            self._bind(decision.why)
+            served = self._serve(decision.why)
+            self._standing = (
+                standing.bound(self._standing) if served else standing.failed(self._standing, time.monotonic())
+            )
         else:
             self._register(seen, decision.why)
         return 0.0
-
-    def _bind(self, why: str) -> None:
-        try:
-            self._plugin.bind()
-        except CannotServe as error:
-            self._standing = standing.failed(self._standing, time.monotonic())
-            self._say(logging.ERROR, f"{error}; trying again")
-            return
-        self._standing = standing.bound(self._standing)
-        self._say(logging.INFO, f"serving on {self._plugin.path}" + (f" ({why})" if why else ""))
 
     def _register(self, seen: Seen, why: str) -> None:
         unserved = connect_problem(self._kubelet_socket)
@@ -111,7 +90,10 @@ class Registration(Loop):
             self._ever = True
             self._standing = standing.registered(self._standing, seen, time.monotonic())
             self.on_registered()
-            self._say(logging.INFO, f"registered with the kubelet ({why})")
+            if self._standing.quick < standing.QUICK_FREE:
+                self._say(logging.INFO, f"registered with the kubelet ({why})")
+            else:
+                self._say(logging.WARNING, standing.QUARREL)
         else:
             self._standing = standing.refused(self._standing, seen, time.monotonic())
             passing = unserved is not None and self._standing.failures < UNSERVED

@@ -12,31 +12,28 @@ import grpc
 from nri_cdi.kubelet import registry_api as api
 from nri_cdi.kubelet import registry_standing as standing
 from nri_cdi.kubelet.loop import POLL, Loop
-from nri_cdi.kubelet.plugin import CannotServe
+from nri_cdi.kubelet.plugin import VERSION
 from nri_cdi.kubelet.registry_standing import RegistryStanding
-from nri_cdi.kubelet.standing import Counted, Step
+from nri_cdi.kubelet.standing import QUARREL, QUICK_FREE, Counted, Step
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Callable
 
     from nri_cdi.kubelet.loop import Objection
     from nri_cdi.kubelet.plugin import DevicePlugin
-    from nri_cdi.kubelet.standing import Streams
 
 TYPE: Final = "DevicePlugin"
-VERSION: Final = "v1beta1"
 
 
 class Desk:
     """The service that a kubelet asks who we are, served beside the plugin on the same socket.
 
-    `on_status` gets what the kubelet says of the registration: whether it took us, and else why not. `asked_at` is when
-    (`time.monotonic`) a kubelet asked last.
+    `on_status` gets what the kubelet says of the registration: whether it took us, and else why not.
     """
 
     def __init__(self, resource: str) -> None:
         self._resource = resource
-        self.asked_at = float("-inf")
         self.on_status: Callable[[bool, str], None] = lambda _registered, _error: None
 
     @property
@@ -55,7 +52,6 @@ class Desk:
         )
 
     def _info(self, _request: api.InfoRequest, _context: grpc.ServicerContext) -> api.PluginInfo:
-        self.asked_at = time.monotonic()
         return api.PluginInfo(type=TYPE, name=self._resource, supported_versions=[VERSION])
 
     def _status(
@@ -71,14 +67,14 @@ class RegistryRegistration(Loop):
     def __init__(
         self,
         plugin: DevicePlugin,
+        kubelet_socket: pathlib.Path,
         desk: Desk,
         wake: threading.Event,
         fatal: Callable[[str], None],
         elsewhere: Callable[[], Objection | None] = lambda: None,
         counted: Callable[[], Counted] = lambda: Counted.OURS,
     ) -> None:
-        super().__init__(plugin, wake, fatal, elsewhere, counted)
-        self._desk = desk
+        super().__init__(plugin, kubelet_socket, wake, fatal, elsewhere, counted)
         self._standing = RegistryStanding()
         self._lock = threading.Lock()
         """The standing changes in two threads: this one, and gRPC's when the kubelet notifies."""
@@ -89,12 +85,8 @@ class RegistryRegistration(Loop):
         """Whether the kubelet said that it took the plugin."""
         return self._standing.registered
 
-    @property
-    def since(self) -> float:
-        """When a kubelet asked last who we are; it does so once in its life, and again for a socket that is new."""
-        return self._desk.asked_at
-
     def _turn(self) -> float:
+        self._seen_kubelet()
         own, streams = self._plugin.own(), self._plugin.streams
         now = time.monotonic()
         decision = standing.decide(self._standing, own, streams, now, self._seen_counted())
@@ -105,28 +97,25 @@ class RegistryRegistration(Loop):
             return POLL if decision.until is None else min(POLL, decision.until - now)
         if not self._standing.bound and (pause := self._objected()) is not None:
             return pause
-        self._bind(streams, decision.why)
-        return 0.0
-
-    def _bind(self, streams: Streams, why: str) -> None:
         with self._lock:
             self._standing = standing.binding(self._standing)
-        try:
-            self._plugin.bind()
-        except CannotServe as error:
-            with self._lock:
-                self._standing = standing.failed(self._standing, time.monotonic())
-            self._say(logging.ERROR, f"{error}; trying again")
-            return
+        again = self._standing.failures or self._standing.quick >= QUICK_FREE
+        served = self._serve(None if again else decision.why)
         with self._lock:
-            self._standing = standing.bound(self._standing, streams, time.monotonic())
-        self._say(logging.INFO, f"serving on {self._plugin.path}" + (f" ({why})" if why else ""))
+            now = time.monotonic()
+            self._standing = (
+                standing.bound(self._standing, streams, now) if served else standing.failed(self._standing, now)
+            )
+        return 0.0
 
     def _notified(self, registered: bool, error: str) -> None:  # noqa: FBT001  # the message's field
         with self._lock:
             self._standing = standing.notified(self._standing, registered=registered, now=time.monotonic())
         if registered:
-            self._say(logging.INFO, "registered with the kubelet (it found our socket)")
+            if self._standing.quick < QUICK_FREE:
+                self._say(logging.INFO, "registered with the kubelet (it found our socket)")
+            else:
+                self._say(logging.WARNING, QUARREL)
             self.on_registered()
         else:
             self._say(logging.ERROR, f"the kubelet did not take the plugin: {error}; trying again")

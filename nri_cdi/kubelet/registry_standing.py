@@ -26,7 +26,10 @@ from nri_cdi.kubelet.standing import (
     Own,
     Step,
     Streams,
+    at,
+    is_quick,
     pause,
+    rest,
 )
 
 NUDGE: Final = 30.0
@@ -48,6 +51,8 @@ class RegistryStanding:
     """Whether the kubelet said that it took the plugin, and not otherwise since."""
     failures: int = 0
     """How often in a row it said that it did not."""
+    quick: int = 0
+    """How often in a row the socket was made anew soon after the last time because a stream had ended."""
     not_before: float = 0.0
 
 
@@ -60,22 +65,18 @@ def decide(
     if own is Own.TAKEN and standing.bound:
         return Decision(Step.WAIT, TAKEN)
     if own is not Own.OURS:
-        return _at(standing.bind_after, now, LOST_SOCKET if standing.bound else "")
+        return at(standing.bind_after, now, Step.BIND, LOST_SOCKET if standing.bound else "")
     if standing.failures:
-        return _at(standing.not_before, now, AGAIN)
+        return at(standing.not_before, now, Step.BIND, AGAIN)
     if counted is Counted.THEIRS:
         return Decision(Step.WAIT, DISPLACED)
     if streams.open and counted is Counted.NOBODYS:
-        return _at(standing.bound_at + STREAM_PATIENCE, now, DROPPED)
+        return at(standing.bound_at + STREAM_PATIENCE, now, Step.BIND, DROPPED)
     if streams.open:
         return Decision(Step.WAIT)
     if streams.ended > standing.streams_ended:
-        return _at(streams.last_end + SETTLE, now, STREAM_ENDED)
-    return _at(standing.bound_at + NUDGE, now, NOT_FOLLOWED)
-
-
-def _at(moment: float, now: float, why: str) -> Decision:
-    return Decision(Step.BIND, why) if now >= moment else Decision(Step.WAIT, until=moment)
+        return at(max(standing.not_before, streams.last_end + SETTLE), now, Step.BIND, STREAM_ENDED)
+    return at(standing.bound_at + NUDGE, now, Step.BIND, NOT_FOLLOWED)
 
 
 def binding(standing: RegistryStanding) -> RegistryStanding:
@@ -85,8 +86,10 @@ def binding(standing: RegistryStanding) -> RegistryStanding:
 
 def bound(standing: RegistryStanding, streams: Streams, now: float) -> RegistryStanding:
     """After the socket was bound; `streams` is what was seen before it."""
-    not_before = now + pause(standing.failures) if standing.failures else 0.0
-    return replace(standing, bound=True, bound_at=now, streams_ended=streams.ended, not_before=not_before)
+    again = streams.ended > standing.streams_ended and is_quick(standing.bound_at, standing.not_before, now)
+    quick = standing.quick + 1 if again else 0
+    not_before = now + (pause(standing.failures) if standing.failures else rest(quick))
+    return replace(standing, bound=True, bound_at=now, streams_ended=streams.ended, quick=quick, not_before=not_before)
 
 
 def failed(standing: RegistryStanding, now: float) -> RegistryStanding:
@@ -97,6 +100,8 @@ def failed(standing: RegistryStanding, now: float) -> RegistryStanding:
 def notified(standing: RegistryStanding, *, registered: bool, now: float) -> RegistryStanding:
     """After the kubelet said whether it took the plugin."""
     if registered:
-        return replace(standing, registered=True, failures=0)
+        again = is_quick(standing.bound_at, standing.not_before, now)
+        quick = standing.quick if again else 0  # a kubelet that came by itself
+        return replace(standing, registered=True, failures=0, quick=quick, not_before=standing.bound_at + rest(quick))
     failures = standing.failures + 1
     return replace(standing, registered=False, failures=failures, not_before=now + pause(failures - 1))

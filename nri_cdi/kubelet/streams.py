@@ -76,11 +76,6 @@ class DeviceStreams:
                 sent = self._message
             yield sent
 
-    def is_open(self, stream: int) -> bool:
-        """Whether the stream has not ended."""
-        with self._changed:
-            return stream in self._open
-
     def end(self, stream: int) -> None:
         """The stream is over, whoever ended it; a second call does nothing."""
         with self._changed:

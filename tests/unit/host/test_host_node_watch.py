@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import ctypes
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nri_cdi.host import inotify
 from nri_cdi.host.node_watch import NodeWatch
 
 if TYPE_CHECKING:
@@ -83,8 +86,31 @@ def test_paths_that_come_are_watched_and_those_that_go_no_more(
 
 
 def test_a_path_that_cannot_be_is_not_watched_and_the_others_are(tmp_path: pathlib.Path, dev: pathlib.Path) -> None:
-    watch = NodeWatch([A, "/dev/a\0b/c", "/dev/mock/x\0y"], str(tmp_path))
+    (dev / "loop").symlink_to("loop")
+    (dev / "file").touch()
+    odd = ["/dev/a\0b/c", "/dev/mock/x\0y", f"/dev/{'x' * 300}/c", "/dev/mock/file/c", "/dev/mock/loop/c", "/d" * 3000]
+    watch = NodeWatch([A, *odd], str(tmp_path))
     (dev / "a").unlink()
     assert watch.take()
     assert watch.touched() == frozenset({A})
     watch.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOMEM])
+def test_a_kernel_that_watches_no_more_is_an_error(
+    tmp_path: pathlib.Path, dev: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    class Libc:
+        """Has no watches left."""
+
+        inotify_init1 = inotify._LIBC.inotify_init1
+
+        def inotify_add_watch(self, _number: int, _path: bytes, _mask: int) -> int:
+            ctypes.set_errno(number)
+            return -1
+
+    assert dev.exists()
+    monkeypatch.setattr(inotify, "_LIBC", Libc())
+    with pytest.raises(OSError, match="inotify_add_watch") as refused:
+        NodeWatch([A], str(tmp_path))
+    assert refused.value.errno == number

@@ -94,11 +94,13 @@ def test_a_look_that_finds_nothing_new_is_the_same_value() -> None:
         assert step(health, reason, 1.0) is health
 
 
-def test_a_device_that_has_to_prove_itself_says_so() -> None:
-    health = first("")
-    for now, reason in ((1.0, GONE), (2.0, ""), (3.0, GONE), (4.0, ""), (5.0, GONE), (6.0, "")):
-        health = step(health, reason, now)
-    assert healths.said(health) == f"{GONE}; it is back, and has to stay for 10 s because it came and went before"
+def test_a_device_that_has_to_prove_itself_says_so_in_the_same_words_whether_it_is_there_now_or_not() -> None:
+    health, said = first(""), []
+    for number in range(1, 12):
+        health = step(health, GONE if number % 2 else "", float(number))
+        said.append(healths.said(health))
+    assert said == [GONE, "", GONE, ""] + [f"{GONE}; it came and went before, so it has to be there for 10 s"] * 7
+    assert healths.said(step(step(health, "", 12.0), "", 12.0 + WAVERING)) == ""
 
 
 def test_the_nri_halfs_absence_makes_devices_unhealthy_only_after_its_time_and_that_of_all_that_began_since() -> None:

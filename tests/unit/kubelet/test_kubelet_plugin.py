@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import logging
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.trouble import wait_until
 
-from nri_cdi.kubelet.plugin import CHECKS, SENTENCE_MAX, Answers, CannotServe, DevicePlugin
+from nri_cdi.kubelet import checks
+from nri_cdi.kubelet import plugin as module
+from nri_cdi.kubelet.checks import CHECKS
+from nri_cdi.kubelet.plugin import SENTENCE_MAX, Answers, CannotServe, DevicePlugin
 from nri_cdi.kubelet.told import Device, Resource
 from nri_cdi.testing.plugin_client import PluginClient, PluginError
 
@@ -25,6 +32,10 @@ SOON = 20.0
 
 def gpus(*ids: str) -> Resource:
     return Resource(GPU, GPU, tuple(Device(device, f"{GPU}={device}") for device in ids))
+
+
+def _refused_with(sentence: str, _: tuple[str, ...]) -> str | None:
+    return sentence
 
 
 def fine(_: tuple[str, ...]) -> str | None:
@@ -97,10 +108,11 @@ def test_a_start_is_allowed_or_refused_verbatim_by_the_check_of_its_qualified_na
 
 
 def test_a_sentence_that_is_too_long_for_a_header_is_cut(connect: Callable[[Ready], PluginClient]) -> None:
-    client = connect(lambda _: "x" * 100_000)
-    with pytest.raises(PluginError) as refused:
-        client.pre_start(["d0"], SOON)
-    assert str(refused.value).count("x") == SENTENCE_MAX
+    for letter in "xü":
+        client = connect(functools.partial(_refused_with, letter * 100_000))
+        with pytest.raises(PluginError, match="code = FailedPrecondition") as refused:
+            client.pre_start(["d0"], SOON)
+        assert str(refused.value).count(letter) * len(letter.encode()) == SENTENCE_MAX
 
 
 def test_a_check_that_breaks_refuses_the_start_with_what_broke(
@@ -131,7 +143,7 @@ def test_checks_that_all_hang_delay_neither_allocate_nor_a_new_list(
 
     client = connect(ready)
     with ThreadPoolExecutor(CHECKS) as pool:
-        hanging = [pool.submit(client.pre_start, ["d0"], SOON) for _ in range(CHECKS)]
+        hanging = [pool.submit(client.pre_start, [f"d{number}"], SOON) for number in range(CHECKS)]
         try:
             assert all(begun.acquire(timeout=SOON) for _ in range(CHECKS))
             with pytest.raises(
@@ -145,6 +157,102 @@ def test_checks_that_all_hang_delay_neither_allocate_nor_a_new_list(
         finally:
             release.set()
         assert [check.result(SOON) for check in hanging] == [None] * CHECKS
+
+
+def test_a_device_whose_look_hangs_is_refused_at_once_and_another_is_checked(
+    connect: Callable[[Ready], PluginClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def ready(names: tuple[str, ...]) -> str | None:
+        if names == (f"{GPU}=dead",):
+            begun.set()
+            release.wait(SOON)
+        return None
+
+    monkeypatch.setattr(checks, "HANGS", 0.0)
+    client = connect(ready)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(client.pre_start, ["dead"], SOON)
+        try:
+            assert begun.wait(SOON)
+            for _ in range(CHECKS):
+                with pytest.raises(
+                    PluginError, match=f"{GPU}=dead cannot be looked at: a look that began 0 s ago has not come back"
+                ):
+                    client.pre_start(["dead"], SOON)
+            client.pre_start(["good"], SOON)
+        finally:
+            release.set()
+        hanging.result(SOON)
+    client.pre_start(["dead"], SOON)
+
+
+def test_a_server_that_is_replaced_is_freed_without_the_garbage_collector(
+    device_plugins: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[weakref.ref[ThreadPoolExecutor]] = []
+
+    def noted(threads: int, thread_name_prefix: str) -> ThreadPoolExecutor:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix)
+        pools.append(weakref.ref(pool))
+        return pool
+
+    monkeypatch.setattr(module, "ThreadPoolExecutor", noted)
+    plugin = DevicePlugin(gpus("d0"), device_plugins, Answers("p/", guard=True, ready=fine), lambda: None)
+    gc.disable()
+    try:
+        for _ in range(3):
+            plugin.bind()
+            client = PluginClient.dial(GPU, plugin.path, SOON)
+            client.pre_start(["d0"], SOON)
+            next(client.lists())
+            client.close()
+            wait_until(lambda: plugin.streams.open == 0, SOON, "the stream's end")
+        plugin.close()
+        wait_until(lambda: [pool() for pool in pools] == [None] * 3, SOON, "the servers to be freed")
+    finally:
+        gc.enable()
+
+
+def test_a_stream_that_has_ended_is_forgotten(device_plugins: pathlib.Path) -> None:
+    plugin = DevicePlugin(gpus("d0"), device_plugins, Answers("p/", guard=True, ready=fine), lambda: None)
+    plugin.bind()
+    assert plugin._listener is not None
+    for _ in range(3):
+        client = PluginClient.dial(GPU, plugin.path, SOON)
+        lists = client.lists()
+        next(lists)
+        assert len(plugin._listener.streams) == 1
+        client.close()
+        wait_until(lambda: plugin.streams.open == 0, SOON, "the stream's end")
+    assert plugin._listener.streams == set()
+    plugin.close()
+
+
+def test_a_socket_that_grpc_cannot_bind_is_said_with_its_own_path_and_each_time_in_the_same_words(
+    device_plugins: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = DevicePlugin(gpus("d0"), device_plugins, Answers("p/", guard=True, ready=fine), lambda: None)
+    monkeypatch.setattr(module, "_try_to_bind", lambda path: path.mkdir())  # something comes there in between
+    said = set()
+    for _ in range(2):
+        with pytest.raises(CannotServe, match=f"cannot serve on {plugin.path}: Failed to bind") as refused:
+            plugin.bind()
+        said.add(str(refused.value))
+    assert len(said) == 1
+    assert ".nri-cdi." not in said.pop()
+    plugin.close()
+
+
+def test_a_directory_that_cannot_be_seen_does_not_keep_a_plugin_from_closing(device_plugins: pathlib.Path) -> None:
+    plugin = DevicePlugin(gpus("d0"), device_plugins, Answers("p/", guard=True, ready=fine), lambda: None)
+    plugin.bind()
+    device_plugins.rename(device_plugins.with_name("aside"))
+    device_plugins.symlink_to(device_plugins)
+    with pytest.raises(OSError, match="symbolic links"):
+        plugin.own()
+    plugin.close()
 
 
 def test_a_socket_path_that_is_too_long_is_an_error_that_says_what_to_do(device_plugins: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ from nri_cdi.kubelet.registry_standing import (
 from nri_cdi.kubelet.service import Config, KubeletHalf
 from nri_cdi.kubelet.standing import (
     BIND_RETRY,
+    QUICK,
     RETRY_FIRST,
     RETRY_MAX,
     SETTLE,
@@ -63,6 +65,9 @@ WELL = notified(BOUND, registered=True, now=100.1)
         pytest.param(WELL, Own.OURS, Streams(open=1), 999, Step.WAIT, None, id="all is well"),
         pytest.param(WELL, Own.OURS, Streams(0, 1, 200), 200, Step.WAIT, 200 + SETTLE, id="the stream has just ended"),
         pytest.param(WELL, Own.OURS, Streams(0, 1, 200), 200 + SETTLE, Step.BIND, None, id="the stream ended"),
+        pytest.param(
+            replace(WELL, not_before=205.0), Own.OURS, Streams(0, 1, 200), 201, Step.WAIT, 205, id="a quarrel"
+        ),
         pytest.param(BOUND, Own.OURS, Streams(), 101, Step.WAIT, 100 + NUDGE, id="nobody has come"),
         pytest.param(BOUND, Own.OURS, Streams(), 100 + NUDGE, Step.BIND, None, id="nobody came"),
         pytest.param(
@@ -103,6 +108,23 @@ def test_refusals_in_a_row_are_tried_again_ever_more_slowly_and_one_success_ends
     assert pauses == pytest.approx(sorted(pauses))
     assert (pauses[0], pauses[-1]) == pytest.approx((RETRY_FIRST, RETRY_MAX))
     assert notified(standing, registered=True, now=now).failures == 0
+
+
+def test_streams_that_end_again_and_again_slow_us_down_until_a_kubelet_comes_that_stays() -> None:
+    standing, now, pauses = WELL, 200.0, []
+    for ended in range(1, 16):
+        streams = Streams(0, ended, now)
+        before = now
+        while (decision := decide(standing, Own.OURS, streams, now)).step is Step.WAIT:
+            assert decision.until is not None
+            now = decision.until
+        pauses.append(round(now - before, 3))
+        standing = notified(bound(binding(standing), streams, now), registered=True, now=now)
+    assert pauses == [SETTLE] * 4 + [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4] + [RETRY_MAX] * 4
+    moment = standing.not_before + QUICK
+    assert notified(standing, registered=True, now=moment - 0.1).quick == standing.quick
+    assert notified(standing, registered=True, now=moment).quick == 0
+    assert bound(standing, Streams(0, 16, moment), moment).not_before == moment
 
 
 @pytest.fixture
@@ -180,6 +202,21 @@ def test_a_kubelet_that_restarts_comes_back_by_itself(make: Callable[..., Kubele
         has(kubelet, 4)
     until(lambda: half.registered[GPU])
     assert kubelet.allocate(GPU, 1).ids == ("d0",)
+
+
+def test_a_kubelet_that_comes_again_because_our_socket_was_lost_is_not_a_new_one(
+    make: Callable[..., KubeletHalf], kubelet: FakeKubelet, registry: pathlib.Path, log: Log
+) -> None:
+    half = make()
+    has(kubelet, 4)
+    (since,) = half._starts()
+    assert since > 0
+    next(registry.iterdir()).unlink()
+    log.wait_for("the old socket is gone")
+    kubelet.wait_for(lambda: len(kubelet.registrations) > 1, SOON)
+    assert list(half._starts()) == [since]
+    kubelet.restart()
+    until(lambda: next(iter(half._starts())) > since)
 
 
 def test_when_an_older_instance_ends_the_newer_one_is_found_again(

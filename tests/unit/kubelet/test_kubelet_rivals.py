@@ -149,7 +149,8 @@ def test_of_two_instances_on_a_fresh_node_the_newer_knows_the_devices_of_the_old
         memory.write_text(remembered)
         log.wait_for("another instance serves this resource now")
         kubelet.wait_for(lambda: kubelet.streams(GPU) == 2, SOON)
-        assert (older.registered, newer.registered) == ({GPU: True}, {GPU: True})
+        both = ({GPU: True}, {GPU: True})
+        wait_until(lambda: (older.registered, newer.registered) == both, SOON, "what Register answered, to be noted")
         assert log.count("another device plugin") == 0
 
 

@@ -110,7 +110,7 @@ def test_refusals_are_tried_again_at_doubling_distances_up_to_ten_seconds() -> N
 
 def test_a_quarrel_over_the_resource_slows_down_and_an_ordinary_update_does_not() -> None:
     state, now, distances = BOUND, 0.0, []
-    for ended in range(12):
+    for ended in range(14):
         state = standing.registered(state, Seen(OLD, Own.OURS, Streams(0, ended, now)), now)
         gone = Seen(OLD, Own.OURS, Streams(0, ended + 1, now))
         before = now
@@ -120,8 +120,10 @@ def test_a_quarrel_over_the_resource_slows_down_and_an_ordinary_update_does_not(
             now = until
         distances.append(round(now - before, 3))
     assert distances[:3] == [0.05] * 3
-    assert distances[3:9] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
-    assert max(distances) <= standing.RETRY_MAX
+    assert distances[3:10] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert distances[10:] == [standing.RETRY_MAX] * 4
+    later = standing.registered(state, Seen(OLD, Own.OURS, Streams(0, 14, now)), state.not_before + standing.QUICK)
+    assert later.quick == 0
 
 
 @dataclass
