@@ -57,12 +57,16 @@ class Omission:
 class Claims:
     """What was promised under a name and binds: the names advertised before, and those that a container has.
 
-    `held` are candidates that no spec file defines any more, and that keep their host devices all the same.
+    `held` are candidates that do not resolve any more, and that keep their host devices all the same. `had` are the device nodes that
+    containers may have got by the names in use. Those names that containers have of another resource, as the configuration was before, are `elsewhere`, with it:
+    the kubelet does not know that they are in use.
     """
 
     before: frozenset[str] = frozenset()
     in_use: frozenset[str] = frozenset()
     held: Mapping[str, Candidate] = field(default_factory=dict)
+    had: Mapping[str, tuple[DeviceNode, ...]] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +78,8 @@ class Selection:
     found: Mapping[str, Candidate] = field(default_factory=dict)
     keys: Mapping[str, Keys] = field(default_factory=dict)
     """Of those that take their host devices if they can."""
+    had: Mapping[str, Keys] = field(default_factory=dict)
+    """Of those that containers have, what these may have."""
     claims: Claims = Claims()
 
 
@@ -108,29 +114,37 @@ def select(
     again |= last.names ^ claims.before  # those that were selected would be so again if they had been advertised before
     again |= (last.claims.in_use ^ claims.in_use) | (last.claims.held.keys() ^ held.keys())
     again.update(renumbered)
+    again.update(name for name, _ in last.claims.elsewhere.items() ^ claims.elsewhere.items())
+    if last.claims.had is not claims.had:
+        names = last.claims.had.keys() | claims.had.keys()
+        again.update(name for name in names if last.claims.had.get(name) != claims.had.get(name))
     if not again:
         return last
     keys: dict[str, Keys] = {name: known for name, known in last.keys.items() if name not in again}
+    had: dict[str, Keys] = {name: known for name, known in last.had.items() if name not in again}
     shared = _compiled(rules.shared)
     touched: set[Key] = set()
     for name in again & found.keys():
         if name in held or name in claims.in_use or _barred(found[name], rules) is None:
-            keys[name] = _keys(found[name], numbers, shared)
-    for known in (keys, last.keys):
+            keys[name] = _keys(found[name].nodes, found[name].interfaces, numbers, shared)
+            if name in claims.had:
+                had[name] = _keys(claims.had[name], (), {}, shared)
+    for known in (keys, had, last.keys, last.had):
         for name in again & known.keys():
             touched.update(*known[name])
-    others = {name: known for name, known in keys.items() if name not in again}
+    others = {name: known | had[name] if name in had else known for name, known in keys.items() if name not in again}
     while touched and others:
         more = [name for name, known in others.items() if any(not touched.isdisjoint(node) for node in known)]
         touched = {key for name in more for node in others.pop(name) for key in node}
         again.update(more)
     barred = {name: why for name in again & defined.keys() if (why := _barred(found[name], rules)) is not None}
-    names, omitted = _decided(again & keys.keys(), found, keys, rules, kinds, claims)
+    taken, omitted = _decided(again & keys.keys(), found, keys, had, rules, kinds, claims)
     return Selection(
-        last.names - again | (names - barred.keys()),
+        last.names - again | (taken - barred.keys()),
         {name: why for name, why in last.left_out.items() if name not in again} | omitted | barred,
         found,
         keys,
+        had,
         claims,
     )
 
@@ -148,6 +162,7 @@ def _decided(
     names: Collection[str],
     found: Mapping[str, Candidate],
     keys: Mapping[str, Keys],
+    had: Mapping[str, Keys],
     rules: Rules,
     kinds: Sequence[str],
     claims: Claims,
@@ -157,51 +172,75 @@ def _decided(
     ranks = {}
     for name in names:
         one = found[name]
-        promised = (name not in claims.in_use, _preference(name, rules.prefer), name not in claims.before)
+        promised = (_preference(name, rules.prefer), name not in claims.before)
         ranks[name] = (promised, len(keys[name]), place[one.kind], natural(one.id))
-    taken: set[str] = set()
+    in_order = sorted(names, key=ranks.__getitem__)
+    used = [name for name in in_order if name in claims.in_use]
+    free = [name for name in in_order if name not in claims.in_use]
     owners: dict[Key, Candidate] = {}
-    for name in sorted(names, key=ranks.__getitem__):
+    taken = _take(used, found, keys, owners)
+    for name in sorted(used):  # what else their containers have is nobody's either
+        for node in keys[name] | had.get(name, frozenset()):
+            for key in node:
+                owners.setdefault(key, found[name])
+    taken |= _take(free, found, keys, owners)
+    taken -= claims.elsewhere.keys()
+    left_out = {name: _omission(found[name], keys, owners, rules, claims) for name in names if name not in taken}
+    return taken, left_out
+
+
+def _take(
+    names: Iterable[str], found: Mapping[str, Candidate], keys: Mapping[str, Keys], owners: dict[Key, Candidate]
+) -> set[str]:
+    """Let the names take their host devices in turn, and note that in `owners`: those that could."""
+    taken = set()
+    for name in names:
         mine = [key for node in keys[name] for key in node]
         if owners.keys().isdisjoint(mine):
             taken.add(name)
             owners.update(dict.fromkeys(mine, found[name]))
-        elif name in claims.in_use:  # what else its container has is nobody's either
-            for key in mine:
-                owners.setdefault(key, found[name])
-    left_out = {name: _omission(found[name], keys[name], owners, rules, claims) for name in names if name not in taken}
-    return taken, left_out
+    return taken
 
 
-def _omission(one: Candidate, keys: Keys, owners: Mapping[Key, Candidate], rules: Rules, claims: Claims) -> Omission:
+def _omission(
+    one: Candidate, keys: Mapping[str, Keys], owners: Mapping[Key, Candidate], rules: Rules, claims: Claims
+) -> Omission:
     """Why a name is left out; `owners` has whose each host device is."""
-    in_the_way = {
-        owner.name: owner for node in keys for key in node if (owner := owners.get(key)) and owner.name != one.name
-    }
+    if one.name in claims.elsewhere:
+        return Omission(f"a container has it as a device of {claims.elsewhere[one.name]}")
+    own = keys[one.name]
+    mine = {key for node in own for key in node}
+    in_the_way = {owner.name: owner for key in mine if (owner := owners.get(key)) and owner.name != one.name}
     across = any(other.kind != one.kind for other in in_the_way.values())
     # Said only of those that are in the way for no other reason: containers come and go.
-    had = [
+    used = [
         name
         for name in in_the_way.keys() & claims.in_use
         if name in claims.held
+        or mine.isdisjoint(key for node in keys[name] for key in node)
         or _barred(in_the_way[name], rules) is not None
         or _preference(one.name, rules.prefer) < _preference(name, rules.prefer)
     ]
-    if had:
-        return Omission(f"a container has a host device of it as {few(had)}", across)
+    if used:
+        return Omission(f"a container has a host device of it as {few(used)}", across)
     some = few(in_the_way)
-    taken = [node for node in keys if any(key in owners for key in node)]
+    taken = [node for node in own if any(key in owners for key in node)]
     if len(in_the_way) > 1:
         return Omission(f"its host devices are advertised as {some}", across)
     paths = ", ".join(sorted(key for node in taken for key in node if isinstance(key, str) and key in owners))
-    what = "it is the same host device as" if len(taken) == len(keys) else "it shares a host device with"
+    what = "it is the same host device as" if len(taken) == len(own) else "it shares a host device with"
     return Omission(f"{what} {some}" + (f" ({paths})" if paths else ""), across)
 
 
-def _keys(one: Candidate, numbers: Mapping[str, HostNode], shared: re.Pattern[str] | None) -> Keys:
-    """For each host device that the candidate brings, what it is recognised by."""
-    nodes = {keys for node in one.nodes if (keys := _node_keys(node, numbers, shared))}
-    return frozenset(nodes | {frozenset((f"net:{name}",)) for name in one.interfaces})
+def _keys(
+    nodes: Iterable[DeviceNode],
+    interfaces: Iterable[str],
+    numbers: Mapping[str, HostNode],
+    shared: re.Pattern[str] | None,
+) -> Keys:
+    """For each of these host devices what it is recognised by."""
+    known = {keys for node in nodes if (keys := _node_keys(node, numbers, shared))}
+    return frozenset(known | {frozenset((f"net:{name}",)) for name in interfaces})
 
 
 def _node_keys(

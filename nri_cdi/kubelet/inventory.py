@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from nri_cdi.cdi import DeviceNode
 from nri_cdi.kubelet import health as healths
-from nri_cdi.kubelet.candidates import Candidate
+from nri_cdi.kubelet.candidates import Candidate, host_path
 from nri_cdi.kubelet.catalog import Catalog
 from nri_cdi.kubelet.condition import problem
 from nri_cdi.kubelet.identity import NOTHING, Claims, Selection, select, wanted
@@ -53,12 +54,16 @@ class World:
     """Where the host's nodes sit, by path."""
     changed: frozenset[str] = frozenset()
     """The paths at which something else is seen than in the world before."""
-    renumbered: frozenset[str] = frozenset()
-    """Those of them at which a node has other numbers than it had when there was one before, or sits elsewhere."""
+    renumbered: Mapping[str, HostNode | None] = field(default_factory=dict)
+    """Those of them at which a node has other numbers than when there was one before, or is seen for the first time; and that one before."""
     away: str = ""
     """Why all devices are unhealthy whatever they are like: the NRI half is away; empty if it is not (see `link`)."""
     in_use: frozenset[str] = frozenset()
     """The names under which containers have devices."""
+    renewed: frozenset[str] = frozenset()
+    """Those of them that other containers have than in the world before, and none of these."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Those of them that containers have of another resource than the configured one, with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class Inventory:
     catalog: Catalog | None = None
     """What it was made from."""
     selection: Selection = NOTHING
+    had: Mapping[str, tuple[DeviceNode, ...]] = field(default_factory=dict)
+    """For the names that containers have: the device nodes, with the host's numbers, that they have brought since. A container may have got any of them."""
 
 
 def advance(
@@ -98,7 +105,8 @@ def advance(
 
     It is `before` itself if nothing is new, and shares with it what stays: a few devices that change among ten thousand are little work.
     """
-    chosen = _chosen(before, catalog, world, rules, kinds)
+    had = _had(before, catalog, world)
+    chosen = _chosen(before, catalog, world, rules, kinds, had)
     step = _Step(catalog, chosen, world, rules, kinds, patience, now)
     new: dict[str, Known] = {}
     gone: set[str] = set()
@@ -109,7 +117,7 @@ def advance(
             gone.add(name)
         elif one is not None and one is not old:
             new[name] = one
-    if not new and not gone and chosen is before.selection and catalog is before.catalog:
+    if not new and not gone and chosen is before.selection and catalog is before.catalog and had is before.had:
         return before  # whatever is held was so before
     known = before.known
     if gone:
@@ -117,31 +125,80 @@ def advance(
     if new:
         known = {**known, **new}
     left_out = {name: why for name, why in chosen.left_out.items() if name in catalog.found}
-    after = Inventory(known, left_out, catalog, chosen)
+    after = Inventory(known, left_out, catalog, chosen, had)
     if _held(after, catalog, world) != chosen.claims.held:  # it has settled: its host devices are free
-        nothing_new = replace(world, changed=frozenset(), renumbered=frozenset())
+        nothing_new = replace(world, changed=frozenset(), renumbered={}, renewed=frozenset())
         return advance(after, catalog, nothing_new, rules, kinds, patience, now)
     return after
 
 
-def _chosen(before: Inventory, catalog: Catalog, world: World, rules: Rules, kinds: Sequence[str]) -> Selection:
+def _chosen(
+    before: Inventory,
+    catalog: Catalog,
+    world: World,
+    rules: Rules,
+    kinds: Sequence[str],
+    had: Mapping[str, tuple[DeviceNode, ...]],
+) -> Selection:
     """Which names are advertised."""
     last, held = before.selection, _held(before, catalog, world)
-    if last.found is catalog.found and not held and not world.renumbered and last.claims.in_use == world.in_use:
+    as_used = last.claims.in_use == world.in_use and last.claims.had is had and last.claims.elsewhere == world.elsewhere
+    if last.found is catalog.found and not held and not world.renumbered and as_used:
         return last  # it was decided from the same: those that were selected would be so again
     advertised = frozenset(name for name, old in before.known.items() if old.gone_since is None or old.promised)
-    claims = Claims(advertised | held.keys(), world.in_use, held)
-    return select(catalog.found, world.nodes, rules, kinds, claims, last, catalog.names_at(world.renumbered))
+    claims = Claims(advertised | held.keys(), world.in_use, held, had, world.elsewhere)
+    renumbered = catalog.names_at(world.renumbered)
+    if world.renumbered:
+        renumbered |= {
+            name for name, one in held.items() if any(host_path(node) in world.renumbered for node in one.nodes)
+        }
+    return select(catalog.found, world.nodes, rules, kinds, claims, last, renumbered)
 
 
 def _held(inventory: Inventory, catalog: Catalog, world: World) -> dict[str, Candidate]:
-    """What no spec file defines any more, and whose host devices no other name may take all the same: what settles, and what a container has."""
+    """What does not resolve any more, and whose host devices no other name may take all the same: what settles, and what a container has."""
+    valid, conflicts = catalog.valid, catalog.conflicts
     return {
         name: old.candidate
         for name, old in inventory.known.items()
         if name not in catalog.found
-        and (name in world.in_use or (old.health.healthy and (old.promised or old.candidate.file not in catalog.valid)))
+        and (
+            name in world.in_use
+            or (old.health.healthy and (old.promised or name in conflicts or old.candidate.file not in valid))
+        )
     }
+
+
+def _had(before: Inventory, catalog: Catalog, world: World) -> Mapping[str, tuple[DeviceNode, ...]]:
+    """`Inventory.had`; that of `before` itself if there is nothing else."""
+    if not world.in_use and not before.had:
+        return before.had
+    earlier = before.catalog.found if before.catalog is not None else {}
+    renumbered = catalog.names_at(world.renumbered)
+    numbers_before = {**world.nodes, **world.renumbered}
+    had = {}
+    for name in world.in_use:
+        old, found, nodes = before.known.get(name), catalog.found.get(name), before.had.get(name, ())
+        moved = found is not earlier.get(name) or name in renumbered or name in world.renewed
+        if moved or not nodes:
+            kept = () if name in world.renewed else nodes
+            was = () if old is None or old.promised else _as_seen(old.candidate, numbers_before)
+            now = () if found is None else _as_seen(found, world.nodes)
+            nodes = tuple(dict.fromkeys((*kept, *was, *now)))
+        if nodes:
+            had[name] = nodes
+    return before.had if had == before.had else had
+
+
+def _as_seen(one: Candidate, numbers: Mapping[str, HostNode | None]) -> list[DeviceNode]:
+    """The candidate's own device nodes of the host, with the numbers that they have there where it gives none."""
+    nodes = []
+    for node in one.nodes:
+        path = host_path(node)
+        there = None if node.type and node.major else numbers.get(path)
+        kind, major, minor = (there or node).type, (there or node).major, (there or node).minor
+        nodes.append(DeviceNode(path, "", kind, major, minor))
+    return nodes
 
 
 def _undecided(before: Inventory, catalog: Catalog, world: World, chosen: Selection) -> frozenset[str]:
@@ -196,7 +253,7 @@ class _Step:
             return None
         reason = f"defined more than once in one directory, by {' and '.join(paths)}: keep one of them"
         old = old or Known(healths.first(reason), Candidate(name, kind, device, paths[0]), self.now)
-        return _absent(old, reason, self.patience, self.now, settles=True)
+        return _absent(old, reason, self.patience, self.now, settles=name not in self.chosen.left_out)
 
 
 def _restless(inventory: Inventory) -> list[tuple[str, Known, float]]:
@@ -244,24 +301,29 @@ def _gone(one: Candidate, catalog: Catalog, chosen: Selection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """A device as an earlier process of ours last told of it: whether it was healthy, and whether a spec file defined it."""
+    """A device as an earlier process of ours last told of it: whether it was healthy, whether a spec file defined it, and see `Inventory.had`."""
 
     candidate: Candidate
     healthy: bool
     defined: bool = True
+    had: tuple[DeviceNode, ...] = ()
 
 
 def remember(devices: Iterable[Recalled], *, same_boot: bool, patience: Patience, now: float) -> Inventory:
     """The inventory of an earlier process of ours, from what it remembered.
 
-    Healthy devices settle. Unhealthy ones do so only if the node was booted since: what broke them is over, perhaps.
+    Healthy devices settle. Unhealthy ones do so only if the node was booted since: what broke them is over, perhaps. Nor has a container of
+    the earlier boot anything then: it starts again, with what its names bring now.
     """
-    known = {}
+    known, had = {}, {}
     for one in devices:
+        name = one.candidate.name
         settles = one.healthy or not same_boot
         health = healths.remembered(UNSEEN, now + patience.start) if settles else healths.first(UNSEEN)
-        known[one.candidate.name] = Known(health, one.candidate, now, promised=one.healthy or one.defined)
-    return Inventory(known)
+        known[name] = Known(health, one.candidate, now, promised=one.healthy or one.defined)
+        if same_boot and (nodes := one.had or one.candidate.nodes):
+            had[name] = nodes
+    return Inventory(known, had=had)
 
 
 def due(inventory: Inventory, now: float) -> float | None:

@@ -22,6 +22,7 @@ from nri_cdi.host.uevents import Uevents
 from nri_cdi.kubelet import link
 from nri_cdi.kubelet.catalog import Catalog
 from nri_cdi.kubelet.condition import look, problem
+from nri_cdi.kubelet.in_use import Used
 from nri_cdi.kubelet.inventory import Inventory, World, advance, due, undecided
 from nri_cdi.kubelet.told import Told, tell
 
@@ -99,7 +100,7 @@ class Meeting:
     """
 
     asked: Callable[[], str | None]
-    in_use: Callable[[], frozenset[str]]
+    in_use: Callable[[], Used]
     starts: Callable[[], Iterable[float]]
     deliver: Callable[[Told], None]
     fatal: Callable[[str], None]
@@ -118,14 +119,16 @@ class Keeper:
         self._looks: dict[str, Look] = {}
         self._nodes: dict[str, HostNode] = {}
         self._places: dict[str, Place] = {}
-        self._in_use: frozenset[str] = frozenset()
+        self._in_use = Used()
         self._ask_next = float("-inf")
         self._link = link.Link()
         self._began = time.monotonic()
         self._watch: NodeWatch | None = None
         self._unwatched = False
         self._anywhere = False
+        self._watch_again = float("-inf")
         self._round: tuple[str, ...] = ()
+        self._next_part = float("inf")
         self._uevents: Uevents | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waking = threading.Lock()
@@ -236,19 +239,22 @@ class Keeper:
             catalog, new = self._take(snapshot)
             paths = None if paths is None else paths | new
             self._ask_next = float("-inf")
-        elif self._watch is not None:
+        elif self._watch is not None or time.monotonic() >= self._watch_again:
             self._watch_nodes((), ())
-        now = time.monotonic()
-        if now >= self._ask_next:
-            self._in_use, self._ask_next = self._meeting.in_use(), now + RESCAN
         world = self._world(catalog.paths if paths is None else paths & catalog.paths.keys())
+        now = time.monotonic()
         terms = self._terms
         self._inventory = advance(self._inventory, catalog, world, terms.rules, tuple(terms.kinds), terms.patience, now)
         self._told = tell(self._inventory, world, terms.kinds, self._told)
         self._meeting.deliver(self._told)
+        if paths is None:
+            self._round, self._next_part = (), now + self._pause(catalog)
         moments = (due(self._inventory, now), link.due(self._link, terms.unhealthy_after, self._all_starts()))
-        pause = RESCAN / max(1, math.ceil(len(catalog.paths) / PART))
-        return min([pause, *(moment - now for moment in moments if moment is not None and moment > now)])
+        return min([RESCAN, *(moment - now for moment in moments if moment is not None and moment > now)])
+
+    def _pause(self, catalog: Catalog) -> float:
+        """Seconds between two parts of the look at every node."""
+        return RESCAN / max(1, math.ceil(len(catalog.paths) / PART))
 
     def _take(self, snapshot: Specs) -> tuple[Catalog, frozenset[str]]:
         """The catalog of a new snapshot, and at which nodes to look for it."""
@@ -260,26 +266,54 @@ class Keeper:
         self._watch_nodes(catalog.paths.keys() - known, gone)
         for path in gone:
             self._looks.pop(path, None)
-        self._round = ()
+        self._forget_nodes(catalog)
         if before is None or not watched or self._watch is None:
+            self._round, self._next_part = (), time.monotonic() + self._pause(catalog)
             return catalog, frozenset(catalog.paths)
         differing = catalog.differing(before) & catalog.found.keys()
         return catalog, frozenset(path for name in differing for path in Catalog.paths_of(catalog.found[name]))
+
+    def _forget_nodes(self, catalog: Catalog) -> None:
+        """Forget the nodes of devices that are known no more: names may be new at each plugging in."""
+        known = self._inventory.known.items()
+        absent = (one.candidate for name, one in known if name not in catalog.found)
+        kept = {path for one in absent for path in Catalog.paths_of(one)}
+        for path in self._nodes.keys() - catalog.paths.keys() - kept:
+            del self._nodes[path]
+            self._places.pop(path, None)
 
     def _world(self, paths: Iterable[str]) -> World:
         """A look at these nodes, and what is new since the looks before."""
         seen = {path: look(self._node.host, path) for path in paths}
         changed = frozenset(path for path, one in seen.items() if self._looks.get(path) != one)
         self._looks |= {path: seen[path] for path in changed}
-        renumbered = set()
+        renumbered: dict[str, HostNode | None] = {}
         for path in changed:
-            node = self._looks[path].node
-            if node is not None and self._nodes.get(path) != node:
+            node, before = self._looks[path].node, self._nodes.get(path)
+            if node is not None and before != node:
                 self._nodes[path] = node
                 self._places[path] = self._node.places.place(node)
-                renumbered.add(path)
-        away = link.reason(self._link, self._terms.unhealthy_after, self._all_starts(), time.monotonic())
-        return World(self._looks, self._nodes, self._places, changed, frozenset(renumbered), away, self._in_use)
+                renumbered[path] = before
+        now = time.monotonic()
+        away = link.reason(self._link, self._terms.unhealthy_after, self._all_starts(), now)
+        # Whoever has a device whose node has other numbers now has the old ones: it is to be known who that is.
+        if now >= self._ask_next or any(renumbered.values()):
+            self._in_use, self._ask_next = self._meeting.in_use(), now + RESCAN
+            renewed = self._in_use.renewed
+        else:
+            renewed = frozenset()
+        used = self._in_use
+        return World(
+            self._looks,
+            self._nodes,
+            self._places,
+            changed,
+            renumbered,
+            away,
+            used.names,
+            renewed,
+            used.elsewhere,
+        )
 
     def _all_starts(self) -> tuple[float, ...]:
         return (self._began, *self._meeting.starts())
@@ -291,10 +325,14 @@ class Keeper:
                 self._watch.change(new, gone)
             elif self._catalog is not None:
                 self._watch = NodeWatch(self._catalog.paths, self._node.root)
+                if self._unwatched:
+                    self._unwatched = False
+                    _log.info("the kernel watches the device nodes again")
         except OSError as error:
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
+            self._watch_again = time.monotonic() + RESCAN
             if not self._unwatched:
                 self._unwatched = True
                 _log.warning(
@@ -312,7 +350,7 @@ class Keeper:
             if source is not None:
                 poll.register(source, select.POLLIN)
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        while (left := min(until, self._next_part) - time.monotonic()) > 0:
             ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
             anywhere = uevents is not None and uevents.fileno() in ready and uevents.take()
             touched: frozenset[str] | None = frozenset()
@@ -320,16 +358,24 @@ class Keeper:
                 touched = watch.touched()
             if touched:
                 self._anywhere = anywhere  # next: what is known to be touched does not wait for a look at everything
-                return touched
+                return touched | self._part()
             if anywhere or touched is None:
                 return None
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
-                return self._due()
-        self._round = self._round or tuple(self._catalog.paths if self._catalog is not None else ())
+                break
+        return self._part() | self._due()
+
+    def _part(self) -> frozenset[str]:
+        """The nodes whose turn it is in the look at every node, if it is time for some: whatever else happens, each is looked at every RESCAN seconds."""
+        now, catalog = time.monotonic(), self._catalog
+        if catalog is None or now < self._next_part:
+            return frozenset()
+        self._next_part = now + self._pause(catalog)
+        self._round = self._round or tuple(catalog.paths)
         part, self._round = self._round[:PART], self._round[PART:]
-        return frozenset(part) | self._due()
+        return frozenset(part)
 
     def _due(self) -> frozenset[str]:
         """The nodes of the devices that a decision may be due about, whatever is seen elsewhere."""

@@ -9,8 +9,10 @@ Releases add to what a file says and take nothing away: each reads what older an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import pathlib
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final
@@ -46,7 +48,7 @@ class Memory:
         self._path, self._kind, self._boot = path, kind, boot
         self._text = ""
         self._said = ""
-        self._texts: dict[str, tuple[Candidate, bool, bool, str]] = {}
+        self._texts: dict[str, tuple[Candidate, tuple[bool, bool, tuple[DeviceNode, ...]], str]] = {}
         self.recalled: tuple[Recalled, ...] = ()
         self.same_boot = False
         try:
@@ -80,9 +82,14 @@ class Memory:
             return True
         draft = self._path.with_name(f".{self._path.name}.new")
         try:
-            draft.write_text(text)
+            with draft.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # renamed before that, it may be empty when the machine crashes
             draft.replace(self._path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink()
             self._say(f"{self._path} cannot be written, so the devices are not known after a boot: {error}")
             return False
         self._text, self._said = text, ""
@@ -96,11 +103,12 @@ class Memory:
             one = device.candidate
             known = before.get(one.id)
             # most are what they were
-            if known is not None and known[0] is one and known[1:3] == (device.healthy, device.defined):
+            state = (device.healthy, device.defined, device.had)
+            if known is not None and known[0] is one and known[1] == state:
                 self._texts[one.id] = known
             else:
-                self._texts[one.id] = (one, device.healthy, device.defined, _device_written(device))
-        parts = [text for *_, text in self._texts.values()]
+                self._texts[one.id] = (one, state, _device_written(device))
+        parts = [text for _, _, text in self._texts.values()]
         parts.sort()
         return f'{{"devices": {{{", ".join(parts)}}}, {head}}}'
 
@@ -118,14 +126,12 @@ class Memory:
                     self._kind,
                     device,
                     str(said["file"]),
-                    tuple(
-                        DeviceNode(str(path), "", str(kind), int(major), int(minor))
-                        for path, kind, major, minor in said.get("nodes", ())
-                    ),
+                    _nodes_read(said.get("nodes", ())),
                     interfaces=tuple(map(str, said.get("interfaces", ()))),
                 ),
                 said["healthy"] is True,
                 not said.get("gone"),
+                _nodes_read(said.get("had", ())),
             )
             for device, said in found["devices"].items()
         )
@@ -146,9 +152,16 @@ def _device_written(device: Recalled) -> str:
         text += ', "gone": true'
     if one.nodes:
         text += f', "nodes": [{", ".join(map(_node_written, one.nodes))}]'
+    if device.had:
+        text += f', "had": [{", ".join(map(_node_written, device.had))}]'
     if one.interfaces:
         text += f', "interfaces": [{", ".join(map(encode_basestring_ascii, one.interfaces))}]'
     return text + "}"
+
+
+def _nodes_read(said: Any) -> tuple[DeviceNode, ...]:  # noqa: ANN401  # as in `_take`
+    """The device nodes of which `_node_written` is one."""
+    return tuple(DeviceNode(str(path), "", str(kind), int(major), int(minor)) for path, kind, major, minor in said)
 
 
 def _node_written(node: DeviceNode) -> str:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import pathlib
 
 TIMEOUT: Final = 0.3
-"""Seconds for the kubelet's answer; without one we register: a kubelet that has just started waits for no one."""
+"""Seconds for the kubelet's answer. Who asks does without one then: a kubelet that has just started waits for no registration, nor a look for this."""
 
 _OPTIONS: Final = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
 """The answer has all devices of the node, and gRPC's own limit is 4 MiB."""
 
 
 class NoAnswer(Exception):  # not an error of this program
-    """The kubelet did not say what it offers; the message says where and why. Without a `code` nobody serves there."""
+    """The kubelet did not say what it offers or what containers have; the message says where and why. Without a `code` nobody serves there."""
 
     def __init__(self, why: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(why)
@@ -53,14 +53,14 @@ def offered(path: pathlib.Path, resource: str) -> frozenset[str]:
     return frozenset(device for one in answer.devices if one.resource_name == resource for device in one.device_ids)
 
 
-def allocated(path: pathlib.Path) -> list[tuple[str, str]]:
-    """The devices that containers of active pods have, each with its resource. Raises NoAnswer.
+def allocated(path: pathlib.Path) -> list[tuple[str, str, str]]:
+    """The devices that containers of active pods have, each with its resource, and what tells the container from others. Raises NoAnswer.
 
     Kubelets before 1.34 count a pod that has ended until it is deleted, or until their next allocation.
     """
     answer = _ask(path, "List", api.ListPodResourcesRequest())
     return [
-        (devices.resource_name, device)
+        (devices.resource_name, device, f"{pod.namespace}/{pod.name}/{container.name}")
         for pod in answer.pod_resources
         for container in pod.containers
         for devices in container.devices

@@ -21,11 +21,13 @@ from nri_cdi.kubelet.plugin import Answers, DevicePlugin, Ready, check_length
 from nri_cdi.kubelet.preferred import Preference
 from nri_cdi.kubelet.registration import Registration
 from nri_cdi.kubelet.registry import Desk, RegistryRegistration
+from nri_cdi.kubelet.socket_watch import SocketWatch
 from nri_cdi.kubelet.sockets import socket_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from nri_cdi.cdi import DeviceNode
     from nri_cdi.kubelet.candidates import Specs
     from nri_cdi.kubelet.directories import Directories
     from nri_cdi.kubelet.loop import Loop
@@ -65,6 +67,7 @@ class _Offered:
 
     plugin: DevicePlugin
     loop: Loop
+    wake: threading.Event
 
 
 class KubeletHalf:
@@ -94,6 +97,8 @@ class KubeletHalf:
         )
         meeting = Meeting(self._asked, in_use, self._starts, self._deliver, fatal)
         self._keeper = Keeper(node, terms, self._remembered(), meeting)
+        own = (config.sockets / socket_name(name) for name in config.kinds.values())
+        self._sockets = SocketWatch((directories.device_plugins / "kubelet.sock", *own), self._wake)
         self._told: Told | None = None
         self._kept: dict[str, Inventory] = {}
         self._offered: dict[str, _Offered] = {}
@@ -115,6 +120,16 @@ class KubeletHalf:
             offered = dict(self._offered)
         return {name: kind in offered and offered[kind].loop.in_place for kind, name in self._config.kinds.items()}
 
+    @property
+    def poised(self) -> bool:
+        """Whether all is done that can be done before there is a kubelet: the devices are known, and whatever resource has some waits for it."""
+        told = self._told
+        with self._lock:
+            offered = dict(self._offered)
+        return told is not None and all(
+            one.kind in offered and offered[one.kind].loop.poised for one in told.resources if one.devices
+        )
+
     def problem(self) -> str | None:
         """Why not all resources with devices are with the kubelet now, each in the words of its newest log line; None if they are."""
         if not self._keeper.informed:
@@ -130,11 +145,13 @@ class KubeletHalf:
 
     def start(self) -> None:
         """Keep the inventory, serve and register, until `stop`."""
+        self._sockets.start()
         self._keeper.start()
 
     def stop(self) -> None:
         """End all threads and remove our sockets, within two seconds; the kubelet then shows the resources with 0 allocatable devices."""
         self._keeper.stop()
+        self._sockets.stop()
         with self._lock:
             self._stopped = True
             offered = list(self._offered.values())
@@ -147,13 +164,14 @@ class KubeletHalf:
 
     def _remembered(self) -> Inventory:
         known: dict[str, Known] = {}
+        had: dict[str, tuple[DeviceNode, ...]] = {}
         for memory in self._memories.values():
-            known.update(
-                remember(
-                    memory.recalled, same_boot=memory.same_boot, patience=self._config.patience, now=time.monotonic()
-                ).known
+            one = remember(
+                memory.recalled, same_boot=memory.same_boot, patience=self._config.patience, now=time.monotonic()
             )
-        return Inventory(known)
+            known.update(one.known)
+            had.update(one.had)
+        return Inventory(known, had=had)
 
     def _check(self, names: tuple[str, ...]) -> str | None:
         """Why a container with these devices may not start: the NRI half's answer, then our own look at the nodes."""
@@ -164,6 +182,12 @@ class KubeletHalf:
             return self._ready(())
         except Exception as error:  # noqa: BLE001  # whatever it is, the NRI half did not say that it is there
             return f"it cannot be asked: {type(error).__name__}: {error}"
+
+    def _wake(self) -> None:
+        """Have all registrations look now."""
+        with self._lock:
+            for one in self._offered.values():
+                one.wake.set()
 
     def _starts(self) -> Iterable[float]:
         with self._lock:
@@ -184,17 +208,18 @@ class KubeletHalf:
                     self._offer(resource)
             elif resource.devices:
                 one.plugin.update(resource)
-                if one.loop.registered:
-                    self._keep(resource.kind, told.inventory)
             else:
                 self._withdraw(resource)
+        for kind, one in self._offered.items():  # the disk comes after the kubelet
+            if one.loop.registered:
+                self._keep(kind, told.inventory)
 
     def _keep(self, kind: str, inventory: Inventory) -> None:
         """Have what the kubelet was told of a kind remembered."""
         if self._kept.get(kind) is not inventory or self._memories[kind].is_lost():
             devices = (
-                Recalled(known.candidate, known.health.healthy, known.gone_since is None)
-                for known in inventory.known.values()
+                Recalled(known.candidate, known.health.healthy, known.gone_since is None, inventory.had.get(name, ()))
+                for name, known in inventory.known.items()
                 if known.candidate.kind == kind
             )
             if self._memories[kind].keep(devices):
@@ -210,17 +235,17 @@ class KubeletHalf:
         pod_resources = config.directories.pod_resources / "kubelet.sock"
         elsewhere = Elsewhere(pod_resources, resource.name, self._memories[resource.kind].ids)
         count = Count(pod_resources, resource.name, lambda: plugin.devices)
+        kubelet_socket = config.directories.device_plugins / "kubelet.sock"
         loop: Loop
         if config.registry:
-            loop = RegistryRegistration(plugin, desk, wake, self._fatal, elsewhere, count)
+            loop = RegistryRegistration(plugin, kubelet_socket, desk, wake, self._fatal, elsewhere, count)
         else:
-            kubelet_socket = config.directories.device_plugins / "kubelet.sock"
             loop = Registration(plugin, kubelet_socket, wake, self._fatal, elsewhere, count)
         loop.on_registered = self._keeper.wake
         with self._lock:
             if self._stopped:
                 return
-            self._offered[resource.kind] = _Offered(plugin, loop)
+            self._offered[resource.kind] = _Offered(plugin, loop, wake)
             loop.start()
 
     def _withdraw(self, resource: Resource) -> None:

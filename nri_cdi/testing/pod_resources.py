@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class PodResources:
-    """Serves `path` from its construction to `stop`. What the node offers is set in `devices`, or is what `kubelet` has; what a container has is set in `in_use`.
+    """Serves `path` from its construction to `stop`. What the node offers is set in `devices`, or is what `kubelet` has; what a container has is set in `in_use`, and
+    the name of its pod in `pod`.
 
     The first `refusals` questions are refused as the kubelet refuses those that are more than a hundred in a second.
     """
@@ -28,6 +29,7 @@ class PodResources:
         self._path = path
         self.devices: dict[str, list[str]] = {}
         self.in_use: dict[str, list[str]] = {}
+        self.pod = "pod"
         self.kubelet: FakeKubelet | None = None
         self.refusals = 0
         self._server = self._served()
@@ -77,7 +79,7 @@ class PodResources:
         self, _request: api.ListPodResourcesRequest, _context: grpc.ServicerContext
     ) -> api.ListPodResourcesResponse:
         container = api.ContainerResources(name="main", devices=_one_by_one(self.in_use))
-        pod = api.PodResources(name="pod", namespace="default", containers=[container])
+        pod = api.PodResources(name=self.pod, namespace="default", containers=[container])
         return api.ListPodResourcesResponse(pod_resources=[pod])
 
 

@@ -164,3 +164,26 @@ def test_a_device_that_is_renamed_while_a_container_has_it_is_given_to_nobody_el
     finally:
         equipped.stop("device-plugin")
         memory.unlink(missing_ok=True)  # else the old names would stay for an hour
+
+
+def test_a_device_that_gets_other_nodes_while_a_container_has_it_frees_none_for_others(
+    equipped: Equipped, cluster: Cluster
+) -> None:
+    spec = cluster.path(SPEC)
+    cluster.create(asking("one", mock.KIND, 1))
+    cluster.wait_running("one")
+    (node,) = equipped.look("one").nodes
+    written = spec.read_text()
+    for number in range(mock.COUNT):  # each name is now the next one's device
+        written = written.replace(f"- name: device_{number}\n", f"- name: device_{(number + 1) % mock.COUNT}.\n")
+    spec.write_text(written.replace(".\n", "\n"))
+    cluster.wait_allocatable(mock.KIND, mock.COUNT - 1)
+    cluster.create(asking("rest", mock.KIND, mock.COUNT - 2))
+    cluster.wait_running("rest")
+    assert len(equipped.look("rest").nodes) == mock.COUNT - 2
+    assert node not in equipped.look("rest").nodes
+    cluster.delete("one")
+    cluster.wait_allocatable(mock.KIND, mock.COUNT)
+    cluster.create(asking("others", mock.KIND, 2))
+    cluster.wait_running("others")
+    assert node in equipped.look("others").nodes

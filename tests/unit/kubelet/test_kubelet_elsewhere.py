@@ -224,6 +224,7 @@ DEVICES = tuple(
         ),
         healthy=i != 1,
         defined=i != 2,
+        had=(DeviceNode("/dev/before", type="c", major=9, minor=5), DeviceNode("/dev/y")) if i == 1 else (),
     )
     for i in range(3)
 )

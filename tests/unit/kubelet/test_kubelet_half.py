@@ -14,7 +14,7 @@ from lab.trouble import wait_until
 
 from nri_cdi.host.numa import Sysfs
 from nri_cdi.host.root import HostRoot
-from nri_cdi.kubelet import api, registration, standing
+from nri_cdi.kubelet import api, loop, registration, standing
 from nri_cdi.kubelet.directories import Directories
 from nri_cdi.kubelet.inventory import Patience
 from nri_cdi.kubelet.keeper import Node
@@ -193,6 +193,28 @@ def test_a_kubelet_that_restarts_is_registered_with_again_on_a_new_socket(
     assert kubelet.in_use(GPU) == set(ids)
     assert kubelet.allocate(GPU, 1).ids == ("device_2",)
     assert {path.name for path in device_plugins.iterdir() if path.is_socket()} == {"kubelet.sock", GPU_SOCKET}
+
+
+def test_a_kubelet_that_restarts_is_seen_without_waiting_for_the_next_look(
+    make: Callable[..., KubeletHalf],
+    kubelet: FakeKubelet,
+    device_plugins: pathlib.Path,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registration, "POLL", 3 * SOON)
+    make()
+    has(kubelet, 8)
+    for times in (1, 2, 3):
+        kubelet.stop()
+        (device_plugins / "kubelet.sock").unlink(missing_ok=True)
+        log.wait_for("kubelet.sock is not there: waiting for the kubelet", times)
+        kubelet.restart()
+        has(kubelet, 8)
+    registrations = len(kubelet.registrations)
+    (device_plugins / GPU_SOCKET).unlink()
+    kubelet.wait_for(lambda: len(kubelet.registrations) > registrations, SOON)
+    has(kubelet, 8)
 
 
 def test_a_kubelet_that_is_down_for_a_while_is_waited_for_and_said_once(
@@ -377,16 +399,16 @@ def test_a_registration_thread_that_ends_tells_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(path: pathlib.Path) -> None:
-        raise PermissionError(f"no look at {path.name}")
+        raise ValueError(f"no look at {path.name}")
 
-    monkeypatch.setattr(registration, "socket_id", broken)
+    monkeypatch.setattr(loop, "socket_id", broken)
     fatal = Fatal()
     half = KubeletHalf(config(device_plugins, GPU), NODE, ready=lambda _: None, fatal=fatal)
     half.start()
     half.update(specs(1))
     assert fatal.told.wait(SOON)
     half.stop()
-    assert fatal == [f"the registration of {GPU} ended: PermissionError: no look at kubelet.sock"]
+    assert fatal == [f"the registration of {GPU} ended: ValueError: no look at kubelet.sock"]
 
 
 def test_a_directory_that_refuses_our_socket_is_said_with_the_reason_and_tried_again(

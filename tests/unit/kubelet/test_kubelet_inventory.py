@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -61,18 +62,31 @@ class Over:
         places: Mapping[str, Place] | None = None,
         away: str = "",
         in_use: Iterable[str] = (),
+        renewed: Iterable[str] = (),
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[Resource, ...]:
-        """What is told at that time, on a host that has all nodes but the missing ones, while containers have the devices `in_use`."""
+        """What is told at that time, on a host that has all nodes but the missing ones, while containers have the devices `in_use`; others than before if `renewed`."""
         if self.catalog is None or specs is not self.catalog.source.snapshot:
             self.catalog = Catalog.of(specs, self.kinds, self.catalog)
         catalog, before = self.catalog, self.world
         nodes = {path: self.number(path) for path in catalog.paths}
         looks = {path: Look(problem="is not there") if path in missing else Look(node) for path, node in nodes.items()}
         changed = frozenset(path for path in looks if looks[path] != before.looks.get(path))
-        renumbered = frozenset(path for path in nodes if nodes[path] != before.nodes.get(path))
-        self.world = World(looks, {**before.nodes, **nodes}, places or {}, changed, renumbered, away, frozenset(in_use))
+        renumbered = {path: before.nodes.get(path) for path in nodes if nodes[path] != before.nodes.get(path)}
+        seen = {**before.nodes, **nodes}
+        self.world = World(
+            looks,
+            seen,
+            places or {},
+            changed,
+            renumbered,
+            away,
+            frozenset(in_use),
+            frozenset(renewed) & set(in_use),
+            elsewhere,
+        )
         rules, kinds = self.rules, tuple(self.kinds)
-        forgetful = Inventory(self.inventory.known)
+        forgetful = Inventory(self.inventory.known, had=self.inventory.had)
         whole = advance(forgetful, Catalog.of(specs, kinds), self.world, rules, kinds, PATIENCE, now)
         self.inventory = advance(self.inventory, catalog, self.world, rules, kinds, PATIENCE, now)
         self.told = tell(self.inventory, self.world, self.kinds, self.told)
@@ -266,6 +280,64 @@ def test_an_exclusion_and_a_new_name_together_do_not_take_a_host_device_from_a_c
     assert states(told.at(101, specs)) == {"GPU-x": (True, "")}
 
 
+def test_a_name_that_gets_other_nodes_while_a_container_has_it_keeps_the_old_ones_as_well() -> None:
+    turned = snapshot(spec_file(GPU, {"d0": ["/dev/mock/d1"], "d1": ["/dev/mock/d0"], "d2": ["/dev/mock/d2"]}, FILE))
+    told, has = Over(), [f"{GPU}=d0"]
+    told.at(0, snapshot(gpus("d0", "d1", "d2")), in_use=has)
+    had = f"not advertised any more: a container has a host device of it as {GPU}=d0"
+    for now in (1, 20, FORGET):
+        assert states(told.at(now, turned, in_use=has)) == {"d0": (True, ""), "d1": (False, had), "d2": (True, "")}
+    also = snapshot(*turned.specs, spec_file(GPU, {"also": ["/dev/mock/d0"]}, "/etc/cdi/later.yaml"))
+    assert "also" not in states(told.at(FORGET, also, in_use=has)), "nor does a name that comes later"
+    assert states(told.at(FORGET + 1, turned)) == {"d0": (True, ""), "d1": (True, ""), "d2": (True, "")}
+    assert states(told.at(FORGET + 2, turned, in_use=has))["d1"] == (True, ""), "another container has what is new"
+
+
+def test_what_a_container_has_of_another_resource_is_not_advertised_until_it_has_ended() -> None:
+    told, specs, name = Over(), snapshot(spec_file(GPU, {"0": ["/dev/mock/d0"], "GPU-a": ["/dev/mock/d0"]})), f"{GPU}=0"
+    had = {name: "example.com/before"}
+    assert states(told.at(0, specs, in_use=had, elsewhere=had)) == {}
+    assert told.inventory.left_out[name].reason == "a container has it as a device of example.com/before"
+    assert states(told.at(1, specs)) == {"0": (True, "")}
+    after = states(told.at(2, specs, in_use=had, elsewhere=had))
+    assert after == {"0": (False, "not advertised any more: a container has it as a device of example.com/before")}
+
+
+def test_names_that_swap_their_nodes_while_containers_have_both_stay_healthy() -> None:
+    told, has = Over(), [f"{GPU}=d0", f"{GPU}=d1"]
+    told.at(0, snapshot(gpus("d0", "d1")), in_use=has)
+    swapped = snapshot(spec_file(GPU, {"d0": ["/dev/mock/d1"], "d1": ["/dev/mock/d0"]}, FILE))
+    assert states(told.at(1, swapped, in_use=has)) == {"d0": (True, ""), "d1": (True, "")}
+
+
+def test_a_device_that_gets_the_numbers_of_one_that_a_container_has_waits_for_its_end() -> None:
+    nodes = {name: ContainerEdits(device_nodes=(DeviceNode(f"/dev/mock/{name}"),)) for name in ("d0", "d1")}
+    told, specs, has = Renumbered(), snapshot(spec_file(GPU, nodes, FILE)), [f"{GPU}=d0"]
+    told.at(0, specs, in_use=has)
+    told.minors = {"/dev/mock/d0": 1, "/dev/mock/d1": 0}
+    had = f"not advertised any more: a container has a host device of it as {GPU}=d0"
+    for now in (1, 20):
+        assert states(told.at(now, specs, in_use=has)) == {"d0": (True, ""), "d1": (False, had)}
+    assert list(told.restarted(21).inventory.had[f"{GPU}=d0"]) == [
+        DeviceNode("/dev/mock/d0", "", "c", 240, 0),
+        DeviceNode("/dev/mock/d0", "", "c", 240, 1),
+    ]
+    another = told.at(22, specs, in_use=has, renewed=has)
+    assert states(another) == {"d0": (True, ""), "d1": (True, "")}, "another container has what is there now"
+    assert states(told.at(23, specs)) == {"d0": (True, ""), "d1": (True, "")}
+
+
+def test_what_a_container_had_is_known_after_a_start_and_over_after_a_boot() -> None:
+    turned = snapshot(spec_file(GPU, {"d0": ["/dev/mock/d1"], "d1": ["/dev/mock/d0"]}, FILE))
+    one = Candidate(f"{GPU}=d0", GPU, "d0", FILE, (DeviceNode("/dev/mock/d1"),))
+    before = Candidate(f"{GPU}=d0", GPU, "d0", FILE, (DeviceNode("/dev/mock/d0"),))
+    for recalled in (Recalled(one, healthy=True, had=before.nodes), Recalled(before, healthy=True)):
+        for same_boot, advertised in ((True, ["d0"]), (False, ["d0", "d1"])):
+            told = Over(before=remember([recalled], same_boot=same_boot, patience=PATIENCE, now=0))
+            for now in (1, 100):
+                assert list(states(told.at(now, turned, in_use=[f"{GPU}=d0"]))) == advertised
+
+
 def test_of_two_containers_names_that_clash_each_keeps_what_is_its_own() -> None:
     devices = {"d1": ["/dev/mock/g", "/dev/mock/c1"], "d2": ["/dev/mock/g", "/dev/mock/c2"], "d3": ["/dev/mock/c2"]}
     told = Over()
@@ -357,6 +429,92 @@ def test_what_is_made_from_what_was_before_is_what_is_made_from_nothing(
         now += pause
         told.swapped = swapped
         told.at(now, several[which], missing=missing, away=away, in_use=in_use)  # compares the two
+
+
+_NODES = [f"/dev/mock/d{number}" for number in range(4)]
+
+
+class Renumbered(Over):
+    """Its nodes have no numbers in the specs, and on the host those of `minors`."""
+
+    minors: Mapping[str, int] = MappingProxyType({path: number for number, path in enumerate(_NODES)})
+
+    def number(self, path: str) -> HostNode:
+        return HostNode("c", 240, self.minors[path], 0o666)
+
+    def restarted(self, now: float) -> Renumbered:
+        """What another process of the same boot makes of what this one remembers."""
+        had = self.inventory.had
+        recalled = [
+            Recalled(known.candidate, known.health.healthy, known.gone_since is None, had.get(name, ()))
+            for name, known in self.inventory.known.items()
+        ]
+        before = remember(recalled, same_boot=True, patience=PATIENCE, now=now)
+        new = Renumbered(*self.kinds, before=before, rules=self.rules)
+        new.minors = self.minors
+        return new
+
+
+def unnumbered(specs: Snapshot) -> Snapshot:
+    """The same files, whose own nodes have no numbers."""
+    files = []
+    for file in specs.specs:
+        devices = {
+            device.name: ContainerEdits(
+                env=("A=b",), device_nodes=tuple(DeviceNode(node.path) for node in device.edits.device_nodes)
+            )
+            for device in file.spec.devices
+        }
+        files.append(spec_file(file.spec.kind, devices, file.path))
+    return snapshot(*files, rejected=specs.errors)
+
+
+_turn = st.tuples(
+    st.sampled_from([0.1, 1.0, 5.0, 11.0, 30.0]),
+    st.integers(0, 2),
+    st.none() | st.permutations(range(4)),
+    st.sets(st.integers(0, 11), max_size=3),
+    st.sets(st.integers(0, 11), max_size=1),
+    st.integers(0, 4).map(lambda number: number == 0),
+)
+
+
+@settings(max_examples=200, deadline=None)  # each example is a life of several steps
+@given(
+    st.lists(_specs().map(unnumbered), min_size=3, max_size=3),
+    st.lists(_turn, max_size=10),
+    st.sampled_from([Rules(), Rules(prefer=("*=all",)), Rules(exclude=("*=d1",))]),
+)
+def test_what_a_container_may_have_is_healthy_under_no_name_that_is_free(
+    several: list[Snapshot],
+    turns: list[tuple[float, int, list[int] | None, set[int], set[int], bool]],
+    rules: Rules,
+) -> None:
+    told, now = Renumbered(GPU, NIC, rules=rules), 0.0
+    has: dict[str, set[object]] = {}  # what containers may have got by each name: paths and minor numbers
+    free: set[str] = set()
+    for pause, which, minors, used, others, restarted in turns:
+        now += pause
+        before, minors_before = told.catalog, told.minors
+        if restarted:
+            told = told.restarted(now)
+        if minors is not None:
+            told.minors = dict(zip(_NODES, minors, strict=True))
+        may = sorted(has if restarted else free | has.keys())  # the kubelet allocates what is healthy
+        names = [name for number, name in enumerate(may) if number in used]
+        renewed = [name for number, name in enumerate(may) if number in others and name in free & has.keys()]
+        has = {name: has.get(name, set()) if name not in renewed else set() for name in names}
+        for catalog, numbers in ((before, minors_before), (Catalog.of(several[which], told.kinds), told.minors)):
+            for name in has.keys() & (catalog.found if catalog is not None else {}).keys():
+                for path in Catalog.paths_of(catalog.found[name]) if catalog is not None else ():
+                    has[name].update((path, numbers[path]))
+        resources = told.at(now, several[which], in_use=has, renewed=renewed)
+        free = {device.qualified_name for resource in resources for device in resource.devices if device.healthy}
+        assert told.catalog is not None
+        for name in (free - has.keys()) & told.catalog.found.keys():
+            paths = Catalog.paths_of(told.catalog.found[name])
+            mine: set[object] = {*paths, *(told.minors[path] for path in paths)}
+            assert not any(mine & theirs for theirs in has.values())
 
 
 def test_a_device_that_changes_leaves_all_others_the_objects_that_they_were() -> None:

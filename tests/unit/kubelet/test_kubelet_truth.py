@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nri_cdi.cdi import ContainerEdits, DeviceNode
+from nri_cdi.host.node_watch import NodeWatch
 from nri_cdi.host.numa import Place, Sysfs
 from nri_cdi.host.root import HostRoot
-from nri_cdi.kubelet import api, keeper, link
+from nri_cdi.kubelet import api, inventory, keeper, link
 from nri_cdi.kubelet.directories import Directories
 from nri_cdi.kubelet.identity import Rules
 from nri_cdi.kubelet.inventory import Patience
@@ -121,7 +124,7 @@ def test_a_node_that_goes_and_comes_is_told_promptly(
 
 
 def test_a_directory_of_nodes_that_comes_later_is_seen_promptly(
-    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet
+    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet, log: Log
 ) -> None:
     (host.root / "dev/mock").rmdir()
     half = make(gpus(1))
@@ -130,6 +133,7 @@ def test_a_directory_of_nodes_that_comes_later_is_seen_promptly(
     (host.root / "dev/mock").mkdir()
     host.make("d0")
     has(kubelet, 1, PROMPTLY)
+    log.wait_for("registered with the kubelet")
     assert half.problem() is None
 
 
@@ -317,3 +321,69 @@ def test_of_many_nodes_that_nobody_watches_each_is_looked_at_in_its_turn(
     has(kubelet, 4)
     host.make("d6")
     kubelet.wait_for(lambda: kubelet.devices(GPU)["d6"], SOON)
+
+
+def test_every_node_is_looked_at_in_its_turn_whatever_else_happens(
+    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "RESCAN", 0.2)
+    monkeypatch.setattr(keeper.Keeper, "_watch_nodes", lambda _self, _new, _gone: None)
+    host.make("d0", "d1")
+    half = make(gpus(2))
+    has(kubelet, 2)
+    over = threading.Event()
+
+    def disturb() -> None:
+        while not over.wait(0.01):  # much more often than it looks by itself
+            half._keeper.wake()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        host.remove("d1")
+        has(kubelet, 1)
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_nodes_that_the_kernel_does_not_watch_are_watched_as_soon_as_it_does(
+    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = threading.Event()
+    full.set()
+
+    def watch(paths: Any, root: str) -> NodeWatch:  # noqa: ANN401  # as NodeWatch has it
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "no space left for watches")
+        return NodeWatch(paths, root)
+
+    monkeypatch.setattr(keeper, "RESCAN", 0.2)
+    monkeypatch.setattr(keeper, "NodeWatch", watch)
+    host.make("d0", "d1")
+    make(gpus(2))
+    has(kubelet, 2)
+    log.wait_for("the kernel does not watch the device nodes")
+    full.clear()
+    log.wait_for("the kernel watches the device nodes again")
+    monkeypatch.setattr(keeper, "RESCAN", RESCAN)
+    host.remove("d1")
+    has(kubelet, 1, PROMPTLY)
+    assert log.count("the kernel does not watch the device nodes") == 1
+
+
+def _lists(kubelet: FakeKubelet, devices: dict[str, bool]) -> bool:
+    return kubelet.devices(GPU) == devices
+
+
+def test_nodes_of_devices_that_are_forgotten_are_forgotten(
+    make: Callable[..., KubeletHalf], host: Host, kubelet: FakeKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "FORGET", 0.0)
+    monkeypatch.setattr(keeper, "RESCAN", 0.1)
+    host.make(*(f"d{number}" for number in range(5)))
+    half = make(gpus(1))
+    for name in ("d1", "d2", "d3", "d4"):
+        half.update(snapshot(spec_file(GPU, {name: fifo(f"/dev/mock/{name}")})))
+        kubelet.wait_for(partial(_lists, kubelet, {name: True}), SOON)
+    assert half._keeper._nodes.keys() <= {"/dev/mock/d3", "/dev/mock/d4"}, "at the next change those of before go"
