@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from nri_cdi.cdi import document, written
+from nri_cdi.cdi.blocks import UNKNOWN
 from nri_cdi.cdi.convert import Converter, PlacedFault
 from nri_cdi.cdi.document import Content, DocumentError, Mapping, Node, Scalar, Sequence, content
 from nri_cdi.cdi.errors import InvalidSpec, Rule, SpecError
@@ -16,6 +17,7 @@ from nri_cdi.cdi.validate import Fault, json_path, validate, warnings
 from nri_cdi.cdi.versions import minimum_version
 
 if TYPE_CHECKING:
+    from nri_cdi.cdi.blocks import Block, Judged
     from nri_cdi.cdi.versions import Place
 
 _FAULTS_MAX: Final = 100
@@ -26,14 +28,20 @@ _FAULTS_MAX: Final = 100
 class Examined:
     """What a spec file turned out to be.
 
-    `spec` counts only without `errors`; with some, it is what could be made out. `least_version` is the cdiVersion that the features in
-    use need; empty if a field could not be read.
+    `spec` counts only without `errors`; with some, it is what could be made out. `is_read`: every field could be read. `blocks`, which say nothing more, are for
+    who examines it again: see `written.Written`.
     """
 
     spec: Spec
     errors: tuple[SpecError, ...]
     warnings: tuple[SpecError, ...] = ()
-    least_version: str = ""
+    is_read: bool = True
+    blocks: tuple[Block | int, ...] = field(default=(), compare=False)
+
+    @property
+    def least_version(self) -> str:
+        """The cdiVersion that the features in use need; empty if a field could not be read."""
+        return minimum_version(self.spec) if self.is_read else ""
 
 
 def load_spec(data: bytes, path: str) -> Examined:
@@ -44,15 +52,15 @@ def load_spec(data: bytes, path: str) -> Examined:
     return examined
 
 
-def examine(data: bytes, path: str) -> Examined:
+def examine(data: bytes, path: str, judged: Judged = UNKNOWN) -> Examined:
     """The spec in `data`, or everything that is wrong with it: first what is not of its type, then what breaks a rule.
 
-    Never raises for any bytes. `path` is for the texts.
+    Never raises for any bytes. `path` is for the texts. Devices that were `judged` before may be left out of a valid spec.
     """
-    spec = written.read(data) if len(data) <= document.SIZE_MAX else None
-    if spec is None or validate(spec) or warnings(spec):  # where a fault is, only the text tells
+    found = written.read(data, judged) if len(data) <= document.SIZE_MAX else None
+    if found is None or validate(found.spec) or warnings(found.spec):  # where a fault is, only the text tells
         return examine_text(data, path)
-    return Examined(spec, (), (), minimum_version(spec))
+    return Examined(found.spec, (), blocks=found.blocks)
 
 
 def examine_text(data: bytes, path: str) -> Examined:
@@ -61,12 +69,12 @@ def examine_text(data: bytes, path: str) -> Examined:
         root = document.read(data)
     except DocumentError as error:
         fault = SpecError(path, error.line, error.column, "", Rule.SYNTAX, None, error.message, error.hint)
-        return Examined(Spec("", ""), (fault,))
+        return Examined(Spec("", ""), (fault,), is_read=False)
     if root is None or _is_null(root):
         fault = SpecError(
             path, 0, 0, "", Rule.EMPTY, None, "no spec data in this file", "write a spec, or remove the file"
         )
-        return Examined(Spec("", ""), (fault,))
+        return Examined(Spec("", ""), (fault,), is_read=False)
     converter = Converter()
     spec = converter.spec(root)
     faults = converter.faults[:_FAULTS_MAX]
@@ -76,7 +84,7 @@ def examine_text(data: bytes, path: str) -> Examined:
         spec,
         tuple(_error(placed, path) for placed in faults),
         () if faults else tuple(_error(placed, path) for placed in _placed(warnings(spec), root, [])),
-        "" if converter.faults else minimum_version(spec),
+        not converter.faults,
     )
 
 

@@ -16,6 +16,7 @@ from nri_cdi.cdi.files import RejectedFile, Scan, SpecFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nri_cdi.cdi.blocks import Block
     from nri_cdi.cdi.files import SpecDirectory
 
 Identity = tuple[int, ...]
@@ -45,7 +46,7 @@ class SeenFile:
     """A spec file that was read at a look.
 
     `identity` is None if the file may change without its identity changing, because its last change is too near. Not `settled`: it is open
-    for writing, or not valid and just written.
+    for writing, or not valid and just written. `blocks`, on the way from who read it, as in `written.Written`: who asked has the devices that are left out.
     """
 
     path: str
@@ -53,6 +54,7 @@ class SeenFile:
     identity: Identity | None
     settled: bool
     content: SpecFile | RejectedFile
+    blocks: tuple[Block | int, ...] = ()
 
     @property
     def key(self) -> Key:

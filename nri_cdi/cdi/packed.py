@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Sequence
-from itertools import count
+from itertools import accumulate, count, islice
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from nri_cdi.cdi.blocks import Block, Judged
 from nri_cdi.cdi.errors import Rule, SpecError
 from nri_cdi.cdi.files import DirectoryState, RejectedFile, SpecDirectory, SpecFile
 from nri_cdi.cdi.look import Look, SeenFile
@@ -24,9 +25,9 @@ from nri_cdi.cdi.plain import device_from_plain, device_to_plain, spec_from_plai
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nri_cdi.cdi.look import Identity, Key
+    from nri_cdi.cdi.look import Identity, Key, Memory
 
-HEAD: Final = b"CDI look 3\n"
+HEAD: Final = b"CDI look 4\n"
 """What each frame begins with. Both ends are of one release, so another number is a broken installation; and `marshal` must not see anything else."""
 
 FRAME: Final = 1 << 16
@@ -39,12 +40,14 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 class PackedDevices(Sequence[Device]):
     """The devices of a spec, decoded one by one when they are asked for. Equal to the tuple of them."""
 
-    __slots__ = ("numbers", "pieces")
+    __slots__ = ("blocks", "numbers", "pieces")
 
-    def __init__(self, numbers: dict[str, int], pieces: tuple[bytes, ...]) -> None:
+    def __init__(self, numbers: dict[str, int], pieces: tuple[bytes, ...], blocks: tuple[Block, ...] = ()) -> None:
         self.numbers = numbers
         """The place of each device, by its qualified name."""
         self.pieces = pieces
+        self.blocks = blocks
+        """All of them by the block, or nothing (see `blocks`)."""
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -78,12 +81,16 @@ def numbers_of(spec: Spec) -> Mapping[str, int]:
     return {f"{spec.kind}={device.name}": number for number, device in enumerate(devices)}
 
 
-def same_device(one: Spec, number: int, other: Spec, at: int) -> bool:
-    """Whether the device of this number in one spec is equal to that of another, without decoding them where both are packed."""
-    mine, theirs = one.devices, other.devices
+def same_devices(one: Spec, other: Spec) -> Iterator[str]:
+    """The qualified names of equal devices of two specs. Nothing is decoded for it where both are packed."""
+    numbers = numbers_of(other)
+    mine: Sequence[object] = one.devices
+    theirs: Sequence[object] = other.devices
     if isinstance(mine, PackedDevices) and isinstance(theirs, PackedDevices):
-        return mine.pieces[number] == theirs.pieces[at]
-    return mine[number] == theirs[at]
+        mine, theirs = mine.pieces, theirs.pieces
+    for name, device in zip(numbers_of(one), mine, strict=True):
+        if (at := numbers.get(name)) is not None and device == theirs[at]:
+            yield name
 
 
 def encode_look(look: Look) -> Iterator[bytes]:
@@ -92,7 +99,8 @@ def encode_look(look: Look) -> Iterator[bytes]:
     size = 0
     for file in look.files:
         content = file.content
-        records.append(("file", file.path, file.priority, file.identity, file.settled, *_content(content)))
+        blocks = [block if isinstance(block, int) else tuple(block) for block in file.blocks]
+        records.append(("file", file.path, file.priority, file.identity, file.settled, *_content(content), blocks))
         if isinstance(content, RejectedFile):
             continue
         names: list[str] = []
@@ -109,9 +117,10 @@ def encode_look(look: Look) -> Iterator[bytes]:
 
 
 class Unpacker:
-    """Puts one look together from its frames."""
+    """Puts one look together from its frames, and from the contents that its question told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, contents: Mapping[Key, SpecFile | RejectedFile]) -> None:
+        self._contents = contents
         self._head: tuple[tuple[SpecDirectory, ...], tuple[Identity | None, ...]] | None = None
         self._files: list[SeenFile] = []
         self._open: tuple[Any, ...] | None = None  # the record of a valid file whose devices are coming
@@ -138,12 +147,12 @@ class Unpacker:
                     return Look(*self._head, tuple(self._files), frozenset(gone), tuple(linked))
                 else:
                     raise ValueError(f"a record of the kind {kind!r}")
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
             raise ValueError(f"not an encoded look: {error}") from error
         return None
 
     def _file(self, *parts: Any) -> None:  # noqa: ANN401 - the fields of a record, of all types
-        path, priority, identity, settled, valid, *content = parts
+        path, priority, identity, settled, valid, *content, _ = parts
         if valid:
             self._open = parts
         else:
@@ -155,9 +164,9 @@ class Unpacker:
         """The devices of the file that was open are complete."""
         if self._open is None:
             return
-        path, priority, identity, settled, _, frame, warnings = self._open
+        path, priority, identity, settled, _, frame, warnings, blocks = self._open
         spec = spec_from_plain(json.loads(frame))
-        devices = PackedDevices(self._numbers, tuple(self._pieces))
+        devices = self._devices(blocks, self._contents.get((priority, path)))
         content = SpecFile(
             path,
             priority,
@@ -167,18 +176,55 @@ class Unpacker:
         self._files.append(SeenFile(path, priority, identity, settled, content))
         self._open, self._numbers, self._pieces = None, {}, []
 
+    def _devices(self, blocks: Sequence[Any], before: SpecFile | RejectedFile | None) -> PackedDevices:
+        """The devices that came, and between them those that are as `before`."""
+        if not any(isinstance(one, int) for one in blocks):
+            return PackedDevices(self._numbers, tuple(self._pieces), tuple(Block(*one) for one in blocks))
+        all_blocks: list[Block] = []
+        numbers: dict[str, int] = {}
+        pieces: list[bytes] = []
+        new_names, new_pieces = iter(self._numbers), iter(self._pieces)
+        known = before.spec.devices if isinstance(before, SpecFile) else ()
+        earlier = known if isinstance(known, PackedDevices) else PackedDevices({}, ())
+        names = list(earlier.numbers)
+        ends = list(accumulate(block.devices for block in earlier.blocks))
+        for one in blocks:
+            if isinstance(one, int):
+                block, end = earlier.blocks[one], ends[one]
+                start = end - block.devices
+                numbers.update(zip(names[start:end], count(len(pieces))))
+                pieces += earlier.pieces[start:end]
+            else:
+                block = Block(*one)
+                numbers.update(zip(islice(new_names, block.devices), count(len(pieces))))
+                pieces += islice(new_pieces, block.devices)
+            all_blocks.append(block)
+        return PackedDevices(numbers, tuple(pieces), tuple(all_blocks))
 
-def encode_known(known: Mapping[Key, Identity]) -> bytes:
+
+def encode_known(memory: Memory) -> bytes:
     """What need not be read again, for the reading process."""
-    return _dumped([("known", dict(known))])
+    judged = []
+    for key, file in memory.contents.items():
+        if isinstance(file, SpecFile) and (blocks := _blocks(file)):
+            judged.append((key, file.spec.version, file.spec.kind, [*map(tuple, blocks)]))
+    return _dumped([("known", dict(memory.read), judged)])
 
 
-def decode_known(data: bytes) -> dict[Key, Identity]:
-    """What `encode_known` wrote. Raises ValueError for anything else."""
+def decode_known(data: bytes) -> tuple[dict[Key, Identity], dict[Key, Judged]]:
+    """What `encode_known` wrote: the files, and what was judged of files with many devices. Raises ValueError for anything else."""
     match _loaded(data):
-        case [("known", dict(known))]:
-            return known
+        case [("known", dict(known), list(judged))]:
+            return known, {
+                key: Judged(version, kind, tuple(Block(*block) for block in blocks))
+                for key, version, kind, blocks in judged
+            }
     raise ValueError("not what is known of files")
+
+
+def _blocks(file: SpecFile) -> tuple[Block, ...]:
+    devices = file.spec.devices
+    return devices.blocks if isinstance(devices, PackedDevices) else ()
 
 
 def _dumped(records: list[tuple[object, ...]]) -> bytes:

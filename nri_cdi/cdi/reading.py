@@ -25,8 +25,8 @@ def main(directories: list[str]) -> None:
     # A lease (see `scan`) that a writer breaks while we have it sends this signal, which would end us.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     while len(head := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
-        known = packed.decode_known(sys.stdin.buffer.read(*LENGTH.unpack(head)))
-        for frame in packed.encode_look(look(directories, known, leases=True)):
+        known, judged = packed.decode_known(sys.stdin.buffer.read(*LENGTH.unpack(head)))
+        for frame in packed.encode_look(look(directories, known, judged, leases=True)):
             sys.stdout.buffer.write(LENGTH.pack(len(frame)) + frame)
             sys.stdout.buffer.flush()
         gc.collect()  # when nobody waits for it; what was there before the first question is not looked at

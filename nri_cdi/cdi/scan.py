@@ -8,6 +8,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final
 
+from nri_cdi.cdi.blocks import UNKNOWN
 from nri_cdi.cdi.document import SIZE_MAX
 from nri_cdi.cdi.errors import Rule, SpecError
 from nri_cdi.cdi.files import DEFAULT_DIRECTORIES, DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
@@ -18,6 +19,7 @@ from nri_cdi.cdi.paths import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nri_cdi.cdi.blocks import Judged
     from nri_cdi.cdi.look import Identity, Key
 
 SETTLE: Final = 1.0
@@ -47,12 +49,14 @@ def scan_directories(directories: Sequence[str] = DEFAULT_DIRECTORIES) -> Scan:
     Spec files are the entries whose name ends in exactly `.json` or `.yaml`, hidden ones included; directories are not entered. Whatever is
     wrong with a file or directory is in the scan and stops nothing else. Reads nothing that could block.
     """
-    seen = look(directories, {}, leases=False)
+    seen = look(directories, {}, {}, leases=False)
     return Scan(seen.directories, tuple(file.content for file in seen.files))
 
 
-def look(directories: Sequence[str], known: Mapping[Key, Identity], *, leases: bool) -> Look:
-    """What is different in these directories from what is `known`: what is as it was is not read.
+def look(
+    directories: Sequence[str], known: Mapping[Key, Identity], judged: Mapping[Key, Judged], *, leases: bool
+) -> Look:
+    """What is different in these directories from what is `known`: what is as it was is not read, nor are devices that were `judged` before.
 
     With `leases` the kernel is asked who writes to a file. That may send SIGIO to this process, which must ignore it.
     """
@@ -82,7 +86,7 @@ def look(directories: Sequence[str], known: Mapping[Key, Identity], *, leases: b
                     linked.append(key[1])
                 there.add(key)
                 if known.get(key) != now:
-                    files.append(_seen(key, now, leases=leases))
+                    files.append(_seen(key, now, judged.get(key, UNKNOWN), leases=leases))
     return Look(tuple(found), tuple(identities), tuple(files), frozenset(known.keys() - there), tuple(linked))
 
 
@@ -94,7 +98,7 @@ def _spec_names(path: str) -> Iterator[str]:
                 yield entry.name
 
 
-def _seen(key: Key, now: Identity, *, leases: bool) -> SeenFile:
+def _seen(key: Key, now: Identity, judged: Judged, *, leases: bool) -> SeenFile:
     """The file read. `now` is what it was just before."""
     priority, path = key
     try:
@@ -104,7 +108,7 @@ def _seen(key: Key, now: Identity, *, leases: bool) -> SeenFile:
             path, f"the file cannot be read: {_reason(error)}", "make it a readable regular file, or remove it"
         )
         return SeenFile(path, priority, _lasting(now), settled=True, content=RejectedFile(path, priority, (fault,)))
-    examined = examine(data, path)
+    examined = examine(data, path, judged)
     age = time.time() - found[-2] / 1e9
     content: SpecFile | RejectedFile
     if examined.errors:
@@ -113,7 +117,7 @@ def _seen(key: Key, now: Identity, *, leases: bool) -> SeenFile:
     else:
         content = SpecFile(path, priority, examined.spec, examined.warnings)
         settled = not (is_open and -1 <= age < OPEN_MAX)
-    return SeenFile(path, priority, _lasting(found) if found == now else None, settled, content)
+    return SeenFile(path, priority, _lasting(found) if found == now else None, settled, content, examined.blocks)
 
 
 def _lasting(found: Identity) -> Identity | None:

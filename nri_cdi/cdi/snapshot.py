@@ -16,10 +16,10 @@ from nri_cdi.cdi.edits import combine
 from nri_cdi.cdi.errors import InvalidName, Rule, SpecError, Unresolved, UnresolvedDevices, Why, listed
 from nri_cdi.cdi.files import DirectoryState, RejectedFile, Scan, SpecDirectory, SpecFile
 from nri_cdi.cdi.names import QualifiedName, parse_qualified_name
-from nri_cdi.cdi.packed import numbers_of, same_device
+from nri_cdi.cdi.packed import numbers_of, same_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nri_cdi.cdi.model import ContainerEdits, Device
 
@@ -46,18 +46,6 @@ class DeviceEntry:
     def priority(self) -> int:
         """The place of the file's directory in the list; higher wins."""
         return self.file.priority
-
-    def says_the_same(self, other: DeviceEntry) -> bool:
-        """Whether both are the same device with the same edits, from one path and beside the same edits of the whole file. Nothing is decoded for it."""
-        mine, theirs = self.file, other.file
-        return self.name == other.name and (
-            mine is theirs
-            or (
-                mine.path == theirs.path
-                and mine.spec.edits == theirs.spec.edits
-                and same_device(mine.spec, self.number, theirs.spec, other.number)
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +92,24 @@ class _Kind:
         """The device of this qualified name. Raises KeyError."""
         at = 0 if self.owners is None else self.owners[name]
         return DeviceEntry(name, self.files[at], self.numbers[at][name])
+
+    def differing(self, other: _Kind) -> set[str]:
+        """The rules of `Snapshot.differing`, for one kind."""
+        same: set[str] = set()
+        places: dict[str, list[int]] = {}
+        for there, file in enumerate(other.files):
+            places.setdefault(file.path, []).append(there)
+        for at, file in enumerate(self.files):
+            for there in places.get(file.path, ()):
+                theirs = other.files[there]
+                if file.spec.edits == theirs.spec.edits:
+                    alike = same_devices(file.spec, theirs.spec)
+                    same.update(name for name in alike if self._has(name, at) and other._has(name, there))
+        return (self.names.keys() | other.names.keys()) - same
+
+    def _has(self, name: str, at: int) -> bool:
+        """Whether the device with this name, which is in that file, resolves to it."""
+        return self.owners is None or self.owners.get(name) == at
 
 
 class Devices(Mapping[str, DeviceEntry]):
@@ -206,6 +212,19 @@ class Snapshot:
     def device(self, name: str) -> DeviceEntry | None:
         """The device of this qualified name, looked up as it stands; None if it does not resolve."""
         return self.devices.get(name)
+
+    def differing(self, other: Snapshot, kinds: Iterable[str]) -> frozenset[str]:
+        """The names of these kinds that resolve to something else in the other snapshot, or only in one of the two.
+
+        The same is a device with the same edits, from one path and beside the same edits of the whole file.
+        """
+        nothing = _Kind.of(())
+        changed: set[str] = set()
+        for kind in kinds:
+            mine, theirs = self._kinds.get(kind, nothing), other._kinds.get(kind, nothing)
+            if mine is not theirs:
+                changed |= mine.differing(theirs)
+        return frozenset(changed)
 
     def resolve(self, names: Sequence[str]) -> ContainerEdits:
         """The combined edits of these devices, in request order; repeats are kept.

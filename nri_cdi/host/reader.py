@@ -14,14 +14,19 @@ import time
 from typing import IO, TYPE_CHECKING, Final
 
 from nri_cdi.cdi import packed
+from nri_cdi.cdi.look import NOTHING_KNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from nri_cdi.cdi.look import Identity, Key, Look
+    from nri_cdi.cdi.look import Look, Memory
 
 TIMEOUT: Final = 30.0
 """Seconds after which the process is ended: a directory on a dead network file system, or a file that is a bomb."""
+
+KILLED: Final = 1.5
+"""Seconds that a process which was killed has to end. One that waits for a dead file system ends when that answers, not before."""
+
+_SLICE: Final = 0.1
+"""Seconds after which a wait looks whether it is to be given up."""
 
 MUCH: Final = 1 << 17
 """Bytes of an answer after which the process is replaced: parsing so much has made it large."""
@@ -46,22 +51,23 @@ class Reader:
         self._asked = False
         self._is_warm = False  # it may have ended between two questions
         self._is_large = False
-        self._question = b""
+        self._known, self._question = NOTHING_KNOWN, b""
         self._stopped = False
+        self._undead: subprocess.Popen[bytes] | None = None  # it was killed, and has not ended
 
     @property
     def is_asked(self) -> bool:
         """Whether a question is open."""
         return self._asked
 
-    def ask(self, known: Mapping[Key, Identity]) -> None:
-        """Begin a look; `known` are the files that need not be read if they are still that. Raises OSError when no process can be started."""
+    def ask(self, known: Memory) -> None:
+        """Begin a look by one who knows that. Raises OSError when no process can be started, ScanFailed while one that was killed has not ended."""
         if self._child is not None and self._child.poll() is not None:
             self.end()
-        child = self._child = self._child or begin(self._directories)
+        child = self._child = self._child or self._begin()
         if self._stopped:  # it may have come before there was a child
             child.kill()
-        self._asked = True
+        self._asked, self._known = True, known
         self._question = packed.encode_known(known)
         self._put(child)
 
@@ -81,18 +87,16 @@ class Reader:
             head, data = self._frame(deadline)
             if not head and self._is_warm:  # a fresh one has no such excuse
                 self.end()
-                self._child = begin(self._directories)
+                self._child = self._begin()
                 self._put(self._child)
                 head, data = self._frame(deadline)
-            unpacker, size = packed.Unpacker(), 0
+            unpacker, size = packed.Unpacker(self._known.contents), 0
             while (look := unpacker.take(self._whole(head, data))) is None:
                 size += len(data)
                 head, data = self._frame(deadline)
         except TimeoutError:
             self.end()
-            raise ScanFailed(
-                f"no result after {TIMEOUT:g} s; is one of {', '.join(self._directories)} on a dead network file system?"
-            ) from None
+            raise ScanFailed(f"no result after {TIMEOUT:g} s; {self.suspicion}") from None
         except ValueError as error:
             self.end()
             raise ScanFailed(str(error)) from error
@@ -107,15 +111,27 @@ class Reader:
         """Replace the process if it has become large: to be called when nobody waits for it. The next question finds the fresh one ready."""
         if self._is_large:
             self.end()
-            with contextlib.suppress(OSError):  # then the next question says so
-                self._child, self._is_warm = begin(self._directories), True
+            with contextlib.suppress(OSError, ScanFailed):  # then the next question says so
+                self._child, self._is_warm = self._begin(), True
+
+    @property
+    def suspicion(self) -> str:
+        """What to look at when nothing comes back."""
+        return f"is one of {', '.join(self._directories)} on a dead network file system?"
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        """Start the process; one at a time, so that they do not pile up. Raises OSError, and ScanFailed."""
+        if self._undead is not None and self._undead.poll() is None:
+            raise ScanFailed(f"the process that reads them was killed and does not end; {self.suspicion}")
+        self._undead = None
+        return begin(self._directories)
 
     def _frame(self, deadline: float) -> tuple[bytes, bytes]:
         child = self._child
         assert child is not None  # noqa: S101 - it was asked
         assert child.stdout is not None  # noqa: S101 - it is a pipe
-        head = _take(child.stdout, _LENGTH, deadline)
-        return head, _take(child.stdout, int.from_bytes(head, "big") if len(head) == _LENGTH else 0, deadline)
+        head = self._take(child.stdout, _LENGTH, deadline)
+        return head, self._take(child.stdout, int.from_bytes(head, "big") if len(head) == _LENGTH else 0, deadline)
 
     def _whole(self, head: bytes, data: bytes) -> bytes:
         """The frame. Raises ScanFailed with the last words of the process, if it is cut off."""
@@ -130,12 +146,36 @@ class Reader:
             raise ScanFailed(f"the reading process ended with status {status}: {last or 'no message'}")
         raise ScanFailed(f"not an encoded look, {len(head + data)} bytes: {last or 'no message'}")
 
+    def _take(self, pipe: IO[bytes], size: int, deadline: float) -> bytes:
+        """That many bytes, or fewer at the end of the pipe. Raises TimeoutError, also when stopped: the process may not be able to end."""
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        parts: list[bytes] = []
+        while size > 0:
+            left = deadline - time.monotonic()
+            if not poll.poll(min(max(left, 0), _SLICE) * 1000):
+                if left <= 0 or self._stopped:
+                    raise TimeoutError
+                continue
+            part = os.read(pipe.fileno(), min(size, _PART))
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
     def end(self) -> None:
-        """End the process, if there is one. To be called by the thread that asks."""
+        """End the process, if there is one, or leave it behind if it does not end. To be called by the thread that asks."""
         child, self._child, self._asked, self._is_warm, self._is_large = self._child, None, False, False, False
-        if child is not None:
-            child.kill()
-            child.communicate()
+        if child is None:
+            return
+        child.kill()
+        try:
+            child.communicate(timeout=KILLED)
+        except subprocess.TimeoutExpired:
+            self._undead = child
+            for pipe in filter(None, (child.stdin, child.stdout, child.stderr)):
+                pipe.close()
 
     def stop(self) -> None:
         """Have an open question fail at once, and every later one."""
@@ -143,22 +183,6 @@ class Reader:
         child = self._child
         if child is not None:
             child.kill()
-
-
-def _take(pipe: IO[bytes], size: int, deadline: float) -> bytes:
-    """That many bytes, or fewer at the end of the pipe. Raises TimeoutError."""
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    parts: list[bytes] = []
-    while size > 0:
-        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
-            raise TimeoutError
-        part = os.read(pipe.fileno(), min(size, _PART))
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def begin(directories: tuple[str, ...]) -> subprocess.Popen[bytes]:

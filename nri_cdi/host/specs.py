@@ -36,6 +36,9 @@ RESCAN: Final = 1.0
 COMPARE: Final = 10.0
 """The same where it does: it tells nothing of a network file system, or of another one that is mounted over a directory."""
 
+COMPARISON: Final = 5.0
+"""Seconds after which a comparison that has not come back is said to hang."""
+
 UNSETTLED: Final = 0.25
 """Seconds until a file that was being written is looked at again."""
 
@@ -65,13 +68,16 @@ class Specs:
         self._watch: Watch | None = None
         self._lost: Watch | None = None  # one that the kernel let us have and that does not see all
         self._watch_refused = False
-        self._failure = ""  # of the latest scan, as it was logged
+        self._failure = ""  # of the latest scan or comparison, as it was logged
+        self._comparing: threading.Thread | None = None
+        self._compared_at = 0.0  # when that began
+        self._stale = False  # what one has found
 
     def start(self) -> None:
         """Begin the first scan: it runs while the caller goes on loading."""
         self._make_watch()
         self._begun += 1
-        self._reader.ask({})
+        self._reader.ask(NOTHING_KNOWN)
 
     def subscribe(self, listener: Callable[[Snapshot], None]) -> None:
         """Have `listener` called with each new snapshot, from the thread of `run`. To be called before `run`."""
@@ -111,7 +117,7 @@ class Specs:
             self._reader.end()
 
     def stop(self) -> None:
-        """End `run`, within two tenths of a second. To be called once."""
+        """End `run`, within two tenths of a second, or two seconds where the reading process cannot be ended. To be called once."""
         self._stopping.set()
         self._woken.set()
         self._reader.stop()
@@ -139,7 +145,9 @@ class Specs:
             self._woken.wait(UNSETTLED if self._memory.unsettled else RESCAN)
             self._woken.clear()
             is_new = self._make_watch()
-            self._dirty = is_new or self._wanted > self._done or self._memory.unsettled or self._memory.is_stale()
+            self._dirty = is_new or self._wanted > self._done or self._memory.unsettled or self._found_stale()
+            if not self._dirty:
+                self._compare()
             return
         poll = select.poll()
         poll.register(self._watch.fd, select.POLLIN)
@@ -157,9 +165,36 @@ class Specs:
             now = time.monotonic()
             if now >= compare:
                 compare = now + COMPARE
-                self._dirty = self._memory.unsettled or self._memory.is_stale()
+                self._dirty = self._memory.unsettled
+                self._compare()
+            if self._found_stale():
+                self._dirty = True
             if now >= idle:
                 self._reader.end()
+
+    def _compare(self) -> None:
+        """Begin to compare what was looked at with what it was, unless that is being done.
+
+        A thread of its own does it: where a file system is dead it hangs, and nothing can end it.
+        """
+        if self._comparing is not None and self._comparing.is_alive():
+            if time.monotonic() - self._compared_at >= COMPARISON:
+                self._say_failed(TimeoutError(f"no status after {COMPARISON:g} s; {self._reader.suspicion}"))
+            return
+        memory, self._failure, self._compared_at = self._memory, "", time.monotonic()
+
+        def compare() -> None:
+            if memory.is_stale():
+                self._stale = True
+                self._woken.set()
+
+        self._comparing = threading.Thread(target=compare, name="specs comparison", daemon=True)
+        self._comparing.start()
+
+    def _found_stale(self) -> bool:
+        """Whether a comparison has found a difference since this was last asked."""
+        found, self._stale = self._stale, False
+        return found
 
     def _make_watch(self) -> bool:
         """Have the kernel watch for us, if it will; whether that is new."""
@@ -251,7 +286,7 @@ class Specs:
     def _scan(self) -> Snapshot:
         if not self._reader.is_asked:
             self._begun += 1
-            self._reader.ask(self._memory.read)
+            self._reader.ask(self._memory)
         before = self._memory
         scan, self._memory = merge(self._reader.answer(), before)
         return self._snapshot if self._memory.says_the_same(before) else Snapshot.build(scan, self._snapshot)

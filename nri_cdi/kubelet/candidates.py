@@ -35,6 +35,9 @@ class Specs(Protocol):
     def specs(self) -> Iterable[SpecFile]:
         """The valid spec files."""
 
+    def differing(self, other: Self, kinds: Iterable[str]) -> Iterable[str]:
+        """The names of these kinds that are not the same device in both, from one path and beside the same edits of the whole file."""
+
 
 class Entry(Protocol):
     """What is needed of `nri_cdi.cdi.DeviceEntry`."""
@@ -46,9 +49,6 @@ class Entry(Protocol):
     @property
     def device(self) -> WithEdits:
         """The device as the file has it."""
-
-    def says_the_same(self, other: Self) -> bool:
-        """Whether both are the same device, from one path and beside the same edits of the whole file."""
 
 
 class SpecFile(Protocol):
@@ -99,7 +99,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The candidates of some kinds by qualified name, in the order of the snapshot that they are of."""
+    """The candidates of some kinds by qualified name, and the snapshot that they are of."""
 
     snapshot: Specs
     candidates: Mapping[str, Candidate]
@@ -107,29 +107,32 @@ class Found:
 
 def candidates(snapshot: Specs, kinds: Iterable[str], before: Found | None = None) -> Found:
     """The candidates of these kinds in a snapshot. One of `before` stays the very object that it is, if its definition does."""
-    wanted = frozenset(kinds)
-    earlier, known = (before.snapshot.devices, before.candidates) if before is not None else ({}, {})
-    found = {}
-    for name in snapshot.devices:
-        kind, _, device = name.partition("=")
-        if kind not in wanted:
-            continue
-        entry = snapshot.devices[name]  # only here: to look an entry up may be work
-        old = known.get(name)
-        if old is not None and entry.says_the_same(earlier[name]):
-            found[name] = old
-            continue
-        edits = entry.device.edits
-        found[name] = Candidate(
-            name,
-            kind,
-            device,
-            entry.file.path,
-            edits.device_nodes,
-            entry.file.spec.edits.device_nodes,
-            tuple(net.host_interface_name for net in edits.net_devices),
-        )
+    kinds = frozenset(kinds)
+    if before is None:
+        new = [name for name in snapshot.devices if name.partition("=")[0] in kinds]
+        return Found(snapshot, {name: _candidate(name, snapshot.devices[name]) for name in new})
+    found = dict(before.candidates)
+    for name in snapshot.differing(before.snapshot, kinds):
+        entry = snapshot.devices.get(name)
+        if entry is None:
+            del found[name]
+        else:
+            found[name] = _candidate(name, entry)
     return Found(snapshot, found)
+
+
+def _candidate(name: str, entry: Entry) -> Candidate:
+    kind, _, device = name.partition("=")
+    edits = entry.device.edits
+    return Candidate(
+        name,
+        kind,
+        device,
+        entry.file.path,
+        edits.device_nodes,
+        entry.file.spec.edits.device_nodes,
+        tuple(net.host_interface_name for net in edits.net_devices),
+    )
 
 
 def host_path(node: DeviceNode) -> str:

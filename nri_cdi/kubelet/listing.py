@@ -39,12 +39,15 @@ class Listing:
         if before is None:
             parts, moved = list(map(_encoded, devices)), True
         else:
-            old, parts = before.resource.devices, []
-            moved = len(old) != len(devices)
-            for index, device in enumerate(devices):
-                at = before.rank.get(device.id)
-                parts.append(before.parts[at] if at is not None and old[at] is device else _encoded(device))
-                moved = moved or at != index or old[at].place != device.place
+            old, ranks = before.resource.devices, map(before.rank.get, [device.id for device in devices])
+            parts = [
+                before.parts[at] if at is not None and old[at] is device else _encoded(device)
+                for at, device in zip(ranks, devices, strict=True)
+            ]
+            moved = len(old) != len(devices) or any(
+                one is not device and (one.id, one.place) != (device.id, device.place)
+                for one, device in zip(old, devices, strict=True)
+            )
             if not moved:
                 return cls(resource, b"".join(parts), before.places, parts, before.rank)
         places = {device.id: device.place for device in devices}

@@ -6,7 +6,7 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from nri_cdi.host.numa import Place
+from nri_cdi.host.numa import NOWHERE, Place
 from nri_cdi.kubelet import health as healths
 from nri_cdi.kubelet.candidates import Candidate, host_path
 from nri_cdi.kubelet.catalog import differing
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 _FEW: Final = 8
 """What is less than so small a part is put into an ordered list one by one."""
 
-_NOWHERE: Final = Place()
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -34,7 +32,7 @@ class Device:
     qualified_name: str
     healthy: bool = True
     reason: str = ""
-    place: Place = _NOWHERE
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,4 +109,4 @@ def _device(name: str, known: Known, world: World) -> Device:
 
 def _place(one: Candidate, places: Mapping[str, Place]) -> Place:
     """Where a device sits: the first of its own nodes that sits somewhere."""
-    return next((place for node in one.nodes if (place := places.get(host_path(node), _NOWHERE)) != _NOWHERE), _NOWHERE)
+    return next((place for node in one.nodes if (place := places.get(host_path(node), NOWHERE)) != NOWHERE), NOWHERE)

@@ -7,15 +7,17 @@ import json
 import threading
 from typing import TYPE_CHECKING
 
+from nri_cdi.cdi import packed
+from nri_cdi.cdi.look import NOTHING_KNOWN
 from nri_cdi.cdi.packed import Unpacker
 from nri_cdi.cdi.scan import look
 from nri_cdi.host.reader import Reader
 from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from nri_cdi.cdi.look import Identity, Key, Look
+    from nri_cdi.cdi.look import Look, Memory
 
 KIND = "v.com/d"
 
@@ -31,9 +33,9 @@ def text(*devices: str) -> str:
     )
 
 
-def unpacked(frames: Iterable[bytes]) -> Look:
-    """The look in these frames. Raises ValueError if they are not one look exactly."""
-    unpacker = Unpacker()
+def unpacked(frames: Iterable[bytes], known: Memory = NOTHING_KNOWN) -> Look:
+    """The look in these frames, by one who knows that. Raises ValueError if they are not one look exactly."""
+    unpacker = Unpacker(known.contents)
     looks = [unpacker.take(frame) for frame in frames]
     whole = looks.pop() if looks else None
     if whole is None or any(found is not None for found in looks):
@@ -47,15 +49,16 @@ class SameProcess(Reader):
     def __init__(self, directories: tuple[str, ...]) -> None:
         super().__init__(directories)
         self.looks: list[Look] = []
-        self._told: dict[Key, Identity] = {}
 
-    def ask(self, known: Mapping[Key, Identity]) -> None:
+    def ask(self, known: Memory) -> None:
         """Remember the question."""
-        self._told = dict(known)
+        self._known = known
 
     def answer(self) -> Look:
         """Look now, leases included: whoever uses this has SIGIO ignored."""
-        self.looks.append(look(self._directories, self._told, leases=True))
+        question = packed.decode_known(packed.encode_known(self._known))
+        seen = look(self._directories, *question, leases=True)
+        self.looks.append(unpacked(packed.encode_look(seen), self._known))
         return self.looks[-1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import marshal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from nri_cdi.cdi import (
     ContainerEdits,
     Device,
-    DeviceEntry,
     IntelRdt,
     NetDevice,
     Scan,
@@ -89,7 +89,8 @@ WRONG: list[Any] = [
     [("other",), HEAD, END],
     [("look", [[]], ()), END],
     [HEAD, ("file", "/a"), END],
-    [HEAD, ("file", "/a", 0, None, True, True, "{", []), END],
+    [HEAD, ("file", "/a", 0, None, True, True, "{", [], []), END],
+    [HEAD, ("file", "/a", 0, None, True, True, '{"cdiVersion": "1.0.0", "kind": "a/b", "devices": []}', [], [0]), END],
     [HEAD, ("devices", 1, 2), END],
 ]
 
@@ -108,7 +109,7 @@ WRONG: list[Any] = [
 )
 def test_anything_else_is_a_value_error(frame: bytes) -> None:
     with pytest.raises(ValueError, match="not an encoded look"):
-        packed.Unpacker().take(frame)
+        packed.Unpacker({}).take(frame)
 
 
 def packed_devices(device: Device) -> object:
@@ -126,40 +127,69 @@ def test_packed_devices_are_equal_exactly_if_what_they_say_is() -> None:
     assert packed_devices(flipped[0]) == packed_devices(flipped[1])
 
 
-@pytest.mark.parametrize("is_packed", [(True, True), (True, False), (False, False)])
+def as_packed(scan: Scan, which: list[bool]) -> Scan:
+    """The scan with some of its files as they come out."""
+    seen = tuple(SeenFile(file.path, file.priority, None, settled=True, content=file) for file in scan.files)
+    came = unpacked(packed.encode_look(Look((), (), seen))).files
+    files = zip(scan.files, came, which, strict=True)
+    return Scan(scan.directories, tuple(one.content if is_packed else file for file, one, is_packed in files))
+
+
+A_FILE = SpecFile("/a", 0, Spec("0.6.0", "v.com/d", (Device("d1", ContainerEdits(env=("A=1",))),)))
+NAME = "v.com/d=d1"
+
+
+def but(file: SpecFile, **changes: Any) -> SpecFile:  # noqa: ANN401 - fields of all types
+    return replace(file, spec=replace(file.spec, **changes))
+
+
+@pytest.mark.parametrize("which", [[True, True], [True, False], [False, False]])
 @pytest.mark.parametrize(
-    ("name", "value", "path", "common", "same"),
+    ("other", "same"),
     [
-        ("d1", "1", "/a", "", True),
-        ("d1", "2", "/a", "", False),
-        ("d2", "1", "/a", "", False),
-        ("d1", "1", "/b", "", False),
-        ("d1", "1", "/a", "COMMON=1", False),
+        (but(A_FILE, version="0.7.0"), True),
+        (but(A_FILE, devices=(Device("d0", ContainerEdits(env=("A=0",))), *A_FILE.spec.devices)), True),
+        (but(A_FILE, devices=(Device("d1", ContainerEdits(env=("A=2",))),)), False),
+        (but(A_FILE, devices=(Device("d2", ContainerEdits(env=("A=1",))),)), False),
+        (but(A_FILE, edits=ContainerEdits(env=("COMMON=1",))), False),
+        (but(A_FILE, kind="v.com/e"), False),
+        (replace(A_FILE, path="/b"), False),
+        (replace(A_FILE, priority=1), True),
     ],
 )
-def test_a_device_says_the_same_if_all_that_its_file_gives_to_it_is_equal_at_whatever_place(
-    is_packed: tuple[bool, bool],
-    name: str,
-    value: str,
-    path: str,
-    common: str,
+def test_a_device_differs_unless_all_that_its_file_gives_to_it_is_equal_at_whatever_place(
+    which: list[bool],
+    other: SpecFile,
     same: bool,  # noqa: FBT001 - a table's column
 ) -> None:
-    def entry(files: list[str], name: str, value: str, path: str, common: str, *, is_packed: bool) -> DeviceEntry:
-        devices = tuple(Device(one, ContainerEdits(env=(f"{one}={value}",))) for one in files)
-        edits = ContainerEdits(env=(common,)) if common else ContainerEdits()
-        file = SpecFile(path, 0, Spec("0.6.0", "v.com/d", devices, edits))
-        if is_packed:
-            (seen,) = unpacked(packed.encode_look(Look((), (), (SeenFile(path, 0, None, True, file),)))).files  # noqa: FBT003 - `settled`
-            assert isinstance(seen.content, SpecFile)
-            file = seen.content
-        (found,) = [one for one in Snapshot.build(Scan((), (file,))).devices.values() if one.device.name == name]
-        return found
+    before, after = (
+        Snapshot.build(as_packed(Scan((), (file,)), [is_packed]))
+        for file, is_packed in zip((A_FILE, other), which, strict=True)
+    )
+    assert (NAME in after.differing(before, ["v.com/d"])) is not same
+    assert (NAME in before.differing(after, ["v.com/d"])) is not same
 
-    before = entry(["d0", "d1"], "d1", "1", "/a", "", is_packed=is_packed[0])
-    after = entry(["d3", "d2", "d1"], name, value, path, common, is_packed=is_packed[1])
-    assert before.says_the_same(after) is same
-    assert after.says_the_same(before) is same
+
+@settings(max_examples=60)
+@given(specs.scans, specs.scans, st.data())
+def test_two_snapshots_differ_in_the_names_that_are_something_else_in_the_other(
+    one: Scan, other: Scan, data: st.DataObject
+) -> None:
+    shots = []
+    for scan in (one, replace(other, files=(*other.files, *one.files[1:]))):
+        which = data.draw(st.lists(st.booleans(), min_size=len(scan.files), max_size=len(scan.files)))
+        shots.append(Snapshot.build(as_packed(scan, which)))
+    kinds = {name.partition("=")[0] for shot in shots for name in shot.devices}
+
+    def said(shot: Snapshot, name: str) -> object:
+        entry = shot.device(name)
+        return entry and (entry.path, entry.file.spec.edits, entry.device)
+
+    names = {name for shot in shots for name in shot.devices}
+    assert shots[0].differing(shots[1], kinds) == {
+        name for name in names if said(shots[0], name) != said(shots[1], name)
+    }
+    assert not shots[0].differing(shots[1], [])
 
 
 def test_a_decoded_scan_is_as_frozen_as_a_fresh_one() -> None:

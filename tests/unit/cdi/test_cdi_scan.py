@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nri_cdi.cdi import DirectoryState, RejectedFile, Rule, Scan, SpecFile, packed, scan_directories
-from nri_cdi.cdi.look import Identity, Key, Look, identity_of
+from nri_cdi.cdi.look import NOTHING_KNOWN, Identity, Key, Look, identity_of
 from nri_cdi.cdi.scan import look
 from nri_cdi.testing.spec_files import unpacked
 
@@ -119,13 +120,13 @@ def test_a_name_that_is_not_utf_8_is_read(tmp_path: Path) -> None:
         file.write(TEXT)
     scan = scan_directories([str(tmp_path)])
     assert isinstance(scan.files[0], SpecFile)
-    seen = look([str(tmp_path)], {}, leases=False)
+    seen = look([str(tmp_path)], {}, {}, leases=False)
     assert unpacked(packed.encode_look(seen)) == seen
 
 
 def ask(known: dict[Key, Identity], *directories: Path) -> Look:
     """One question to the reading program."""
-    question = packed.encode_known(known)
+    question = packed.encode_known(replace(NOTHING_KNOWN, read=known))
     command = [sys.executable, "-m", "nri_cdi.cdi.reading", *map(str, directories)]
     root = Path(__file__).parents[3]
     frame = len(question).to_bytes(8, "big") + question

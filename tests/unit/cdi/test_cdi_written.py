@@ -56,8 +56,9 @@ def agree(data: bytes) -> None:
 
 
 def test_what_a_program_writes_is_read_the_quick_way() -> None:
-    spec = written.read(PLAIN.encode())
-    assert spec == examine_text(PLAIN.encode(), "x").spec
+    found = written.read(PLAIN.encode())
+    assert found is not None
+    assert found.spec == examine_text(PLAIN.encode(), "x").spec
     agree(PLAIN.encode())
 
 

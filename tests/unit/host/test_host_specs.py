@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nri_cdi.cdi.look import NOTHING_KNOWN
 from nri_cdi.host import reader
 from nri_cdi.host import specs as module
 from nri_cdi.host.inotify import Watch
@@ -268,6 +269,21 @@ def test_a_reading_process_that_has_become_large_is_replaced_before_it_is_needed
         assert devices(specs) == {"old", "small"}
 
 
+def test_a_reading_process_that_read_one_new_device_among_many_is_kept(
+    etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"d{number}" for number in range(300)]
+    (etc / "old.json").write_text(text(*names))
+    with running(Specs((str(etc),))) as specs:
+        assert devices(specs) == {*names}
+        monkeypatch.setattr(reader, "MUCH", 10_000)
+        before = specs._reader._child
+        (etc / "old.new").write_text(text("d", *names))
+        (etc / "old.new").rename(etc / "old.json")
+        assert devices(specs) == {"d", *names}
+        assert specs._reader._child is before
+
+
 def test_a_process_that_cannot_be_replaced_is_begun_when_it_is_needed(
     etc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +291,7 @@ def test_a_process_that_cannot_be_replaced_is_begun_when_it_is_needed(
     real = reader.begin
     try:
         monkeypatch.setattr(reader, "MUCH", 1)
-        reading.ask({})
+        reading.ask(NOTHING_KNOWN)
         reading.answer()
 
         def refuse(_directories: tuple[str, ...]) -> subprocess.Popen[bytes]:
@@ -284,9 +300,9 @@ def test_a_process_that_cannot_be_replaced_is_begun_when_it_is_needed(
         monkeypatch.setattr(reader, "begin", refuse)
         reading.renew()
         with pytest.raises(OSError, match="unavailable"):
-            reading.ask({})
+            reading.ask(NOTHING_KNOWN)
         monkeypatch.setattr(reader, "begin", real)
-        reading.ask({})
+        reading.ask(NOTHING_KNOWN)
         assert [file.path for file in reading.answer().files] == [f"{etc}/old.json"]
     finally:
         reading.end()
