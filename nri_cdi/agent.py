@@ -13,9 +13,11 @@ import logging
 import os
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi import __version__
+from nri_cdi.host import notify
 from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
@@ -44,6 +46,15 @@ DEADLINE: Final = 0.24
 
 NICE: Final = -10
 """The NRI half goes before others where it may: a runtime that has just come back serves pods some ms after it serves plugins."""
+
+READY_LIMIT: Final = 10.0
+"""Seconds after which what is behind us in the order of a boot is let go though we are not ready. The service manager ends us after TimeoutStartSec of the units."""
+
+READY_LIMIT_NRI: Final = 5.0
+"""The same for the NRI half alone: the runtime may be down, or have no NRI, and no pod is Failed because we come later."""
+
+ENDING: Final = 2.0
+"""Seconds that a thread has to end, beside what it may take for what it is at. One that hangs on a dead file system never does."""
 
 FATAL: Final = 70
 """The exit status after a bug of ours ended a thread."""
@@ -105,7 +116,7 @@ class NriHalf:
         """End serving; what is being handled is answered first. Before `start` there is nothing to end."""
         self._stopping.set()
         self._runner.stop()
-        _join(self._thread)
+        _join(self._thread, max(self._settings.deadline, DEADLINE) + ENDING)
 
     def _run(self) -> None:
         from nri_cdi.host.slot import Slot, Taken  # noqa: PLC0415  # as above
@@ -204,24 +215,29 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
     watching = threading.Thread(target=_guarded, args=(specs.run,), name="specs")
     threads: list[threading.Thread] = [watching]
     problems: dict[str, Callable[[], str | None]] = {}
-    with contextlib.ExitStack() as ends:  # in the reverse order, also when a later step fails
+    missing = _announced(specs, READY_LIMIT if kubelet else READY_LIMIT_NRI, stop)
+    # They end in the reverse order, also when a later step fails: the halves before the specs, which may hang.
+    with contextlib.ExitStack() as ends:
+        ends.callback(stop.set)
         pages = _pages(settings.http, threads, problems) if settings.http else None
         if pages is not None:
             ends.callback(pages.stop)
+        ends.callback(_end_specs, specs, watching)
         specs.start()  # the first look runs in a child while we load
         nri_half = NriHalf(settings, specs, inherited, stop.set) if nri else None
-        kubelet_half = _kubelet_half(settings, nri_half) if kubelet else None
         if nri_half is not None:
             threads.append(nri_half.thread)
-            problems["nri"] = nri_half.problem
+            problems["nri"] = missing["nri"] = nri_half.problem
             ends.callback(nri_half.stop)
+        kubelet_half = _kubelet_half(settings, nri_half) if kubelet else None
         if kubelet_half is not None:
             problems["kubelet"] = kubelet_half.problem
+            missing["kubelet"] = lambda: (
+                None if kubelet_half.poised else "the sockets of its resources are not in place"
+            )
             ends.callback(kubelet_half.stop)
             specs.subscribe(kubelet_half.update)
             kubelet_half.start()
-        ends.callback(_join, watching)
-        ends.callback(specs.stop)
         watching.start()
         if specs.current(FIRST_SNAPSHOT) is None:
             LOG.warning("the spec files are not read yet after %g s; going on", FIRST_SNAPSHOT)
@@ -234,10 +250,39 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
     return 0
 
 
-def _join(thread: threading.Thread) -> None:
-    """Wait for the end of a thread, if it was started."""
+def _announced(specs: Specs, limit: float, stop: threading.Event) -> dict[str, Callable[[], str | None]]:
+    """Have a service manager that waits for us told when nothing is missing any more: neither the specs, nor what is added to the result before they are read."""
+    read = threading.Event()
+    specs.subscribe(lambda _snapshot: read.set())
+    missing: dict[str, Callable[[], str | None]] = {
+        "specs": lambda: None if read.is_set() else "the CDI spec files of this node have not been read yet"
+    }
+    if address := notify.taken(os.environ):
+
+        def first() -> str | None:
+            said = ((part, problem()) for part, problem in tuple(missing.items()))
+            return next((f"{part}: {why}" for part, why in said if why is not None), None)
+
+        work = partial(notify.announce, address, first, limit, stop)
+        threading.Thread(target=_guarded, args=(work,), name="notify", daemon=True).start()
+    return missing
+
+
+def _end_specs(specs: Specs, watching: threading.Thread) -> None:
+    """End the thread of the specs, and the process that reads for them."""
+    specs.stop()
+    if watching.ident is None:
+        specs.run()  # ends at once, and the process with it
+    else:
+        _join(watching, ENDING)
+
+
+def _join(thread: threading.Thread, limit: float) -> None:
+    """Wait so many seconds for the end of a thread, if it was started; then leave it behind."""
     if thread.ident is not None:
-        thread.join()
+        thread.join(limit)
+        if thread.is_alive():
+            LOG.warning("the thread %s hangs: it is left behind", thread.name)
 
 
 def _go_first() -> None:

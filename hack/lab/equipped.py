@@ -5,6 +5,7 @@ Where the runtime's own CDI cannot be off, nri-cdi serves another annotation pre
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from lab import mock
 from lab.agent import Agent
 from lab.config import native_cdi_always
 from lab.served import OTHER_PREFIX
+from lab.service import Notifications
 from lab.trouble import LabError
 from nri_cdi.allocation import DEFAULT_PREFIX
 
@@ -83,12 +85,25 @@ class Equipped:
         """Make the mock devices and their spec, or mend them."""
         mock.create(self.cluster.path("/"), self.count)
 
-    def launch(self, command: str, *flags: str) -> Agent:
+    def launch(self, command: str, *flags: str, env: dict[str, str] | None = None) -> Agent:
         """A further process of nri-cdi. What is not in `agents` ends with `tidy`."""
         resource = () if command == "nri" else ("--resource", mock.KIND)
-        agent = Agent(self.cluster.sandbox, command, "--annotation-prefix", self.prefix, *resource, *flags)
+        agent = Agent(self.cluster.sandbox, command, "--annotation-prefix", self.prefix, *resource, *flags, env=env)
         self._launched.append(agent)
         return agent
+
+    def boot(self, *flags: str) -> None:
+        """Start both halves as a boot does, as services of the node; returns as soon as the kubelet, which is ordered behind them, would be started.
+
+        `flags` are for the kubelet half.
+        """
+        with contextlib.ExitStack() as stack:
+            told = {half: stack.enter_context(Notifications(self.cluster.sandbox)) for half in HALVES}
+            for half, notifications in told.items():
+                more = flags if half == "device-plugin" else ()
+                self.agents[half] = self.launch(half, *more, env={"NOTIFY_SOCKET": notifications.address})
+            for half, notifications in told.items():
+                notifications.wait_ready(self.agents[half])
 
     def start(self, *commands: str) -> None:
         """Start these commands (`run`, or `HALVES`) where they do not run yet; returns when pods with devices can come."""

@@ -53,7 +53,14 @@ OF_KUBERNETES: Final = (
 """The permutations of Kubernetes' own node e2e tests for device plugins."""
 
 OURS: Final = (
-    Row("a reboot with the plugin there first", "test_pods_come_back_with_their_devices_after_a_reboot_of_the_node"),
+    *(
+        Row(
+            f"a reboot with the plugin there first, {registration}",
+            "test_pods_come_back_with_their_devices_after_a_reboot_of_the_node",
+            registration,
+        )
+        for registration in ("kubelet.sock", "plugins-registry")
+    ),
     Row("a reboot with device nodes that come late", "test_after_a_reboot_device_nodes_that_appear_late_cost_no_pod"),
     Row("containerd restarted", _STAY, "containerd restarted"),
     Row("containerd killed", _STAY, "containerd killed"),

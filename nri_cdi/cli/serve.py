@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 import sys
@@ -102,10 +103,14 @@ def _serve(options: argparse.Namespace) -> int:
 
     set_up(settings.log_level, settings.log_format)
     try:
-        return agent.run(settings, nri=nri, kubelet=kubelet, inherited=inherited)
+        status = agent.run(settings, nri=nri, kubelet=kubelet, inherited=inherited)
     except ValueError as error:  # a kind that Kubernetes refuses as a resource name
         print(f"nri-cdi: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f'nri-cdi: {error}; the kubelet half needs grpcio: pip install "nri-cdi[kubelet]"', file=sys.stderr)
         return 3
+    sys.stdout.flush()
+    logging.shutdown()
+    # All has been ended in order. The interpreter would wait for a thread that hangs, such as one that looks at a container's devices before its start.
+    os._exit(status)

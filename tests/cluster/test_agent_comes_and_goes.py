@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lab.equipped import Equipped
 
 TOO_LATE = 0.8
-"""Seconds after its start in which the kubelet synchronises its first pods: without the plugin it fails those with devices for good."""
+"""Seconds from the kubelet's socket until it synchronises its first pods, as a rule and not as a promise: without the plugin it fails those with devices for
+good."""
 
 
 def moments(agent: Agent, text: str) -> list[float]:

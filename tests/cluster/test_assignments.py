@@ -14,7 +14,7 @@ from lab.kubelet import CHECKPOINT
 from lab.trouble import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lab.cluster import Cluster
     from lab.equipped import Equipped
@@ -205,8 +205,17 @@ def test_a_job_with_a_sidecar_ends_and_frees_all_devices(equipped: Equipped, clu
     assert equipped.look("all").problems == []
 
 
-def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(equipped: Equipped, cluster: Cluster) -> None:
-    """nri-cdi is a service of the node here, which is started before the kubelet."""
+@pytest.fixture(params=["kubelet.sock", "plugins-registry"])
+def registration(request: pytest.FixtureRequest, equipped: Equipped) -> Iterator[str]:
+    """How the kubelet half is registered that a test starts; later tests have theirs."""
+    yield str(request.param)
+    equipped.stop("device-plugin")
+
+
+def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(
+    equipped: Equipped, cluster: Cluster, registration: str
+) -> None:
+    """nri-cdi is a service of the node here: containerd has started before, and the kubelet starts when both halves have said that they are ready."""
     both = pod("both", container(devices={mock.KIND: 1}), init=[sidecar(2)])
     cluster.create(asking("one", mock.KIND, 3), both)
     cluster.wait_running("one", "both")
@@ -218,9 +227,8 @@ def test_pods_come_back_with_their_devices_after_a_reboot_of_the_node(equipped: 
     cluster.reboot()
     checkpoint = json.loads(cluster.path(CHECKPOINT).read_text())
     assert len(checkpoint["Data"]["PodDeviceEntries"]) == len(places)
-    equipped.agents = {half: equipped.launch(half) for half in HALVES}
-    equipped.agents["device-plugin"].wait_log("not registered with the kubelet")
     cluster.node.start()
+    equipped.boot("--registration", registration)
     cluster.kubelet.start()
     cluster.kubelet.wait()
     equipped.start(*HALVES)
@@ -240,8 +248,8 @@ def test_after_a_reboot_device_nodes_that_appear_late_cost_no_pod(equipped: Equi
     nodes = cluster.path("/dev/mock")
     for node in nodes.iterdir():
         node.unlink()
-    equipped.agents = {half: equipped.launch(half) for half in HALVES}
     cluster.node.start()
+    equipped.boot()
     cluster.kubelet.start()
     cluster.kubelet.wait()
     for name in before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import platform
 import subprocess
@@ -15,6 +16,7 @@ from lab.sandbox import Sandbox
 from lab.trouble import LabError
 
 from nri_cdi import __version__
+from nri_cdi.agent import READY_LIMIT, READY_LIMIT_NRI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +44,10 @@ except PermissionError:
     pass
 else:
     sys.exit("the filter does not hold")
+from nri_cdi.cdi.look import NOTHING_KNOWN
 from nri_cdi.host.reader import Reader
 reader = Reader((sys.argv[2],))
-reader.ask({})
+reader.ask(NOTHING_KNOWN)
 print(reader.answer().files)
 reader.end()
 """
@@ -64,6 +67,40 @@ def test_specs_are_read_where_the_priority_of_a_process_may_not_be_touched(tmp_p
     )
     assert said.returncode == 0, said.stderr
     assert "mock.yaml" in said.stdout
+
+
+def directives(name: str) -> dict[str, dict[str, str]]:
+    """The sections of a unit; of what is set more than once the last."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None, delimiters="=")
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep names as they are
+    unit.read(CHECKOUT / "deploy/systemd" / name)
+    return {section: dict(unit[section]) for section in unit.sections()}
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("nri-cdi-nri@.service", READY_LIMIT_NRI), ("nri-cdi-device-plugin.service", READY_LIMIT)],
+)
+def test_the_kubelet_starts_when_a_unit_says_that_it_is_ready_which_it_says_before_it_would_be_ended(
+    name: str, limit: float
+) -> None:
+    unit, service = directives(name)["Unit"], directives(name)["Service"]
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+    assert "kubelet.service" in unit["Before"].split()
+    assert "AF_UNIX" in service["RestrictAddressFamilies"].split()
+    assert float(service["TimeoutStartSec"].removesuffix("s")) >= 2 * limit
+
+
+def test_units_that_fail_again_and_again_leave_the_kubelet_a_moment_to_start() -> None:
+    """It starts in a moment in which no start of theirs is under way: when the kubelet half has failed while the others, which fail sooner, still pause."""
+    pause = directives("nri-cdi-nri@.service")["Service"]["RestartSec"]
+    assert float(pause.removesuffix("s")) >= 1
+
+
+def test_a_directory_that_a_unit_makes_itself_need_not_be_there_before() -> None:
+    service = directives("nri-cdi-device-plugin.service")["Service"]
+    made = service["ExecStartPre"].split("mkdir -p ")[1].split()
+    assert service["ReadWritePaths"].split() == [f"-{directory}" for directory in made]
 
 
 def install(sandbox: Sandbox, *arguments: str) -> str:

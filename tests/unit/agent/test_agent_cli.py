@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from nri_cdi import __version__, cli
@@ -181,12 +183,13 @@ def test_a_library_loads_nothing_heavy(module: str) -> None:
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """The project's logger, put back as it was."""
-    root = logging.getLogger("nri_cdi")
-    before = root.handlers, root.propagate, root.level
+    """The project's logger; it and gRPC's are put back as they were."""
+    roots = [logging.getLogger(name) for name in ("nri_cdi", "grpc")]
+    before = [(root.handlers, root.propagate, root.level) for root in roots]
     yield logging.getLogger("nri_cdi.room")
-    root.handlers, root.propagate = before[0], before[1]
-    root.setLevel(before[2])
+    for root, (handlers, propagate, level) in zip(roots, before, strict=True):
+        root.handlers, root.propagate = handlers, propagate
+        root.setLevel(level)
 
 
 def test_a_log_record_is_one_line_whatever_its_text(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,6 +211,28 @@ def test_a_log_record_is_an_object_for_programs(logger: logging.Logger, capsys: 
     logger.debug("two\nlines")
     entry = json.loads(capsys.readouterr().err)
     assert (entry["level"], entry["room"], entry["message"]) == ("debug", "room", "two\nlines")
+
+
+@pytest.mark.usefixtures("logger")
+def test_what_grpc_logs_of_its_own_is_in_the_form_of_our_log(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+        raise ZeroDivisionError
+
+    set_up("info", "json")
+    with ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool)
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Do": grpc.unary_unary_rpc_method_handler(fail)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.Service", methods),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            do: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/a.Service/Do")
+            with pytest.raises(grpc.RpcError):
+                do(b"", timeout=20)
+        server.stop(None).wait()
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["level"], entry["room"]) == ("error", "grpc")
+    assert "ZeroDivisionError" in entry["exception"]
 
 
 def test_a_digest_keeps_its_parts_apart_and_takes_any_text() -> None:

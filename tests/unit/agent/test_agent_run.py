@@ -33,6 +33,57 @@ def fail():
 agent.gc = types.SimpleNamespace(freeze=fail)  # called when some threads have started, and others not
 sys.exit(cli.main(sys.argv[1:]))
 """
+CANNOT_BE = """
+import os, sys
+from nri_cdi import agent
+from nri_cdi.settings import Settings
+place = sys.argv[1]
+settings = Settings(resource=("Not_a_Vendor.com/gpu",), cdi_dir=(place + "/cdi",), kubelet_dir=place + "/kubelet", run_dir=place + "/run")
+try:
+    agent.run(settings, nri=sys.argv[2] == "run", kubelet=True)
+except ValueError as error:
+    print(error)
+try:
+    print("left:", os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("no child is left")
+"""
+HANGING = """
+import logging, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from nri_cdi import agent, cli
+def run(*_, **__):
+    ThreadPoolExecutor(1).submit(threading.Event().wait)
+    print("the last words")
+    return 0
+agent.run = run
+sys.exit(cli.main(sys.argv[1:]))
+"""
+DEAD = """
+import subprocess, sys
+from nri_cdi import agent, cli
+from nri_cdi.host import reader
+agent.FIRST_SNAPSHOT, agent.ENDING = 0.05, 0.5
+class Undead(subprocess.Popen):
+    def kill(self):
+        pass
+def begin(_directories):
+    code = "import os, time\\nparent = os.getppid()\\nwhile os.getppid() == parent: time.sleep(0.05)"
+    pipe = subprocess.PIPE
+    return Undead([sys.executable, "-S", "-c", code], stdin=pipe, stdout=pipe, stderr=pipe)
+reader.begin = begin
+sys.exit(cli.main(sys.argv[1:]))
+"""
+HUNG = """
+import pathlib, sys, threading
+from nri_cdi import agent, cli
+from nri_cdi.host.specs import Specs
+agent.FIRST_SNAPSHOT, agent.ENDING = 0.05, 0.5
+run_dir = pathlib.Path(sys.argv[sys.argv.index("--run-dir") + 1])
+Specs.run = lambda self: threading.Event().wait()
+Specs.stop = lambda self: print("sockets:", *run_dir.glob("*.sock"), file=sys.stderr)
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -72,6 +123,49 @@ def test_an_address_that_cannot_be_had_ends_the_agent_with_status_3(place: pathl
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_fails_when_threads_run_already_ends_them(place: pathlib.Path, command: str) -> None:
     assert ended(agent(place, command, program=("-c", FAILING))) == (3, "nri-cdi: there is no room")
+
+
+@pytest.mark.parametrize("command", ["run", "device-plugin"])
+def test_settings_that_cannot_be_leave_no_process_behind(place: pathlib.Path, command: str) -> None:
+    arguments = [sys.executable, "-c", CANNOT_BE, str(place), command]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=SOON, check=True)  # noqa: S603  # our own program
+    assert "Not_a_Vendor.com" in done.stdout
+    assert done.stdout.endswith("\nno child is left\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_thread_that_hangs_does_not_keep_the_process_that_was_told_to_end(place: pathlib.Path, command: str) -> None:
+    arguments = agent(place, command, program=("-c", HANGING))
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=SOON, check=True)  # noqa: S603  # our own program
+    assert done.stdout == "the last words\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reading_process_that_cannot_be_killed_does_not_keep_the_agent(place: pathlib.Path, command: str) -> None:
+    told_to_end(agent(place, command, program=("-c", DEAD)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_thread_of_the_specs_that_hangs_is_left_behind_after_the_halves_have_ended(
+    place: pathlib.Path, command: str
+) -> None:
+    said = told_to_end(agent(place, command, program=("-c", HUNG)))
+    assert said[-2] == "sockets:"
+    assert said[-1].endswith(" agent: the thread specs hangs: it is left behind")
+
+
+def told_to_end(command: list[str]) -> list[str]:
+    """What an agent without a snapshot logs from when it is told to end; it must end well, and soon."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:  # noqa: S603  # our own program
+        try:
+            assert running.stderr is not None
+            next(line for line in running.stderr if "the spec files are not read yet" in line)
+            running.send_signal(signal.SIGTERM)
+            said = running.stderr.read().splitlines()
+            assert running.wait(SOON) == 0
+            return said
+        finally:
+            running.kill()
 
 
 def test_an_agent_serves_its_pages_until_it_is_told_to_end(place: pathlib.Path) -> None:

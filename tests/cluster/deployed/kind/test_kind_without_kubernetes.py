@@ -23,6 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 
 SOURCES = "/opt/nri-cdi-checkout"
 STATE = "echo; systemctl show -p ActiveState -p SubState -p Result -p NRestarts nri-cdi-nri@10"
+PLUGIN_SOCKET = f"/var/lib/kubelet/plugins_registry/nri-cdi_{mock.KIND.replace('/', '_')}.sock"
 UNITS = ("nri-cdi-nri@10", "nri-cdi-nri@11", "nri-cdi-device-plugin")
 
 
@@ -89,6 +90,14 @@ def test_the_units_start_behind_containerd_and_before_the_kubelet(units: KindClu
         shown = units.in_node(f"systemctl show -p After -p Before {unit}")
         assert re.search(r"^After=.*\bcontainerd\.service\b", shown, re.MULTILINE), shown
         assert re.search(r"^Before=.*\bkubelet\.service\b", shown, re.MULTILINE), shown
+
+
+def test_the_start_of_a_unit_ends_when_it_is_ready(units: KindCluster) -> None:
+    units.in_node(f"systemctl restart nri-cdi-device-plugin && test -S {PLUGIN_SOCKET}")
+    this_start = "_SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value nri-cdi-nri@10)"
+    said = units.in_node(f"systemctl restart nri-cdi-nri@10 && journalctl --sync && journalctl -o cat {this_start}")
+    assert "synchronized with containerd" in said
+    units.wait_allocatable(mock.KIND, mock.COUNT)
 
 
 def test_the_units_are_as_confined_as_the_documentation_says(units: KindCluster) -> None:
