@@ -51,7 +51,7 @@ class Reader:
         self._asked = False
         self._is_warm = False  # it may have ended between two questions
         self._is_large = False
-        self._known, self._question = NOTHING_KNOWN, b""
+        self._known, self._question, self._unsent = NOTHING_KNOWN, b"", memoryview(b"")
         self._stopped = False
         self._undead: subprocess.Popen[bytes] | None = None  # it was killed, and has not ended
 
@@ -68,27 +68,53 @@ class Reader:
         if self._stopped:  # it may have come before there was a child
             child.kill()
         self._asked, self._known = True, known
-        self._question = packed.encode_known(known)
+        question = packed.encode_known(known)
+        self._question = len(question).to_bytes(_LENGTH, "big") + question
         self._put(child)
 
     def _put(self, child: subprocess.Popen[bytes]) -> None:
-        question = self._question
+        """Begin to put the question: what the pipe takes now, which is mostly all."""
         assert child.stdin is not None  # noqa: S101 - it is a pipe
+        os.set_blocking(child.stdin.fileno(), False)
+        self._unsent = memoryview(self._question)
+        self._send(child.stdin)
+
+    def _send(self, pipe: IO[bytes]) -> None:
         try:
-            child.stdin.write(len(question).to_bytes(_LENGTH, "big") + question)
-            child.stdin.flush()
+            # not through the pipe's buffer: what is left there would be waited for when the process is ended
+            self._unsent = self._unsent[os.write(pipe.fileno(), self._unsent) :]
+        except BlockingIOError:
+            pass
         except BrokenPipeError:
-            pass  # its last words say more: `answer` reads them
+            self._unsent = memoryview(b"")  # its last words say more: `answer` reads them
+
+    def _send_all(self, deadline: float) -> None:
+        """Put the rest of the question. Raises TimeoutError, also when stopped."""
+        pipe = self._child.stdin if self._child is not None else None
+        assert pipe is not None  # noqa: S101 - it was asked
+        while self._unsent:
+            self._wait(pipe, select.POLLOUT, deadline)
+            self._send(pipe)
+
+    def _wait(self, pipe: IO[bytes], event: int, deadline: float) -> None:
+        """Until something can be done with the pipe. Raises TimeoutError, also when stopped: the process may not be able to end."""
+        poll = select.poll()
+        poll.register(pipe, event)
+        while not poll.poll(min(max(left := deadline - time.monotonic(), 0), _SLICE) * 1000):
+            if left <= 0 or self._stopped:
+                raise TimeoutError
 
     def answer(self) -> Look:
         """Wait for the look. Raises ScanFailed."""
         deadline = time.monotonic() + TIMEOUT
         try:
+            self._send_all(deadline)
             head, data = self._frame(deadline)
             if not head and self._is_warm:  # a fresh one has no such excuse
                 self.end()
                 self._child = self._begin()
                 self._put(self._child)
+                self._send_all(deadline)
                 head, data = self._frame(deadline)
             unpacker, size = packed.Unpacker(self._known.contents), 0
             while (look := unpacker.take(self._whole(head, data))) is None:
@@ -147,16 +173,10 @@ class Reader:
         raise ScanFailed(f"not an encoded look, {len(head + data)} bytes: {last or 'no message'}")
 
     def _take(self, pipe: IO[bytes], size: int, deadline: float) -> bytes:
-        """That many bytes, or fewer at the end of the pipe. Raises TimeoutError, also when stopped: the process may not be able to end."""
-        poll = select.poll()
-        poll.register(pipe, select.POLLIN)
+        """That many bytes, or fewer at the end of the pipe. Raises TimeoutError, also when stopped."""
         parts: list[bytes] = []
         while size > 0:
-            left = deadline - time.monotonic()
-            if not poll.poll(min(max(left, 0), _SLICE) * 1000):
-                if left <= 0 or self._stopped:
-                    raise TimeoutError
-                continue
+            self._wait(pipe, select.POLLIN, deadline)
             part = os.read(pipe.fileno(), min(size, _PART))
             if not part:
                 break

@@ -80,6 +80,32 @@ def test_a_process_that_cannot_be_killed_is_left_behind_and_none_is_begun_beside
         reading.end()
 
 
+MUCH_KNOWN = Memory((), {(0, f"/etc/cdi/{number}.json"): (number,) * 5 for number in range(10_000)}, {}, {})
+"""More to ask than a pipe holds."""
+
+
+def test_a_process_that_does_not_take_a_long_question_is_given_up_as_one_that_does_not_answer(
+    etc: Path, undead: list[Undead], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "TIMEOUT", 0.05)
+    reading = reader.Reader((str(etc),))
+    reading.ask(MUCH_KNOWN)
+    assert len(reading._question) > 1 << 17
+    with pytest.raises(reader.ScanFailed, match=r"no result after 0.05 s"):
+        reading.answer()
+    assert len(undead) == 1
+
+
+def test_a_long_question_is_put_whole(etc: Path) -> None:
+    reading = reader.Reader((str(etc),))
+    try:
+        for _ in range(2):
+            reading.ask(MUCH_KNOWN)
+            assert [one.path for one in reading.answer().files] == [str(etc / "old.json")]
+    finally:
+        reading.end()
+
+
 def test_stop_does_not_wait_for_a_process_that_cannot_be_killed(etc: Path, undead: list[Undead]) -> None:
     with running(Specs((str(etc),))) as specs:
         assert specs.current(0) is None
