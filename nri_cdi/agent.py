@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nri_cdi import __version__
 from nri_cdi.host import notify
+from nri_cdi.host.ending import Ending
 from nri_cdi.host.specs import Specs
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
-    from types import FrameType
 
     from nri_cdi.account import Account
     from nri_cdi.inject import Stance
@@ -198,16 +198,9 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
     `inherited` is the connection of a runtime that started us itself: then the agent also ends when that one is lost. Raises ValueError for
     resources or directories that cannot be, and OSError where the node does not let us have what we need; nothing is left running then.
     """
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        LOG.info("%s: stopping", signal.Signals(number).name)
-        stop.set()
-
+    ending, stop = Ending(), threading.Event()
     if nri:
         _go_first()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
     faulthandler.register(
         signal.SIGALRM, file=2, chain=True
     )  # then the signal ends the process, as ever: see `_last_resort`
@@ -218,13 +211,14 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
     missing = _announced(specs, READY_LIMIT if kubelet else READY_LIMIT_NRI, stop)
     # They end in the reverse order, also when a later step fails: the halves before the specs, which may hang.
     with contextlib.ExitStack() as ends:
+        ends.callback(ending.close)
         ends.callback(stop.set)
         pages = _pages(settings.http, threads, problems) if settings.http else None
         if pages is not None:
             ends.callback(pages.stop)
         ends.callback(_end_specs, specs, watching)
         specs.start()  # the first look runs in a child while we load
-        nri_half = NriHalf(settings, specs, inherited, stop.set) if nri else None
+        nri_half = NriHalf(settings, specs, inherited, ending.begin) if nri else None
         if nri_half is not None:
             threads.append(nri_half.thread)
             problems["nri"] = missing["nri"] = nri_half.problem
@@ -246,7 +240,8 @@ def run(settings: Settings, *, nri: bool, kubelet: bool, inherited: socket.socke
             nri_half.start()
         if pages is not None:
             threading.Thread(target=_guarded, args=(pages.run,), name="http", daemon=True).start()
-        stop.wait()
+        if (number := ending.wait()) is not None:
+            LOG.info("%s: stopping", number.name)
     return 0
 
 

@@ -86,6 +86,22 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+MIDST = """
+import io, os, signal, sys
+from nri_cdi import agent, cli
+class Raw(io.RawIOBase):
+    def writable(self):
+        return True
+    def write(self, data):
+        if b"not read yet" in bytes(data):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return os.write(2, data)
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Raw()), line_buffering=True)
+agent.FIRST_SNAPSHOT = 0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture
 def place() -> Iterator[pathlib.Path]:
     """A node's directories, short because of the length of socket paths."""
@@ -138,6 +154,19 @@ def test_a_thread_that_hangs_does_not_keep_the_process_that_was_told_to_end(plac
     arguments = agent(place, command, program=("-c", HANGING))
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=SOON, check=True)  # noqa: S603  # our own program
     assert done.stdout == "the last words\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_signal_in_the_midst_of_a_log_line_ends_the_agent_and_spoils_no_line(
+    place: pathlib.Path, command: str
+) -> None:
+    done = subprocess.run(  # noqa: S603  # our own program
+        agent(place, command, program=("-c", MIDST)), capture_output=True, text=True, timeout=SOON, check=False
+    )
+    lines = done.stderr.splitlines()
+    assert done.returncode == 0
+    assert any(line.endswith("agent: SIGTERM: stopping") for line in lines)
+    assert all(line[:4].isdigit() for line in lines), "each is a line of the log"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
