@@ -97,7 +97,7 @@ class Raw(io.RawIOBase):
             os.kill(os.getpid(), signal.SIGTERM)
         return os.write(2, data)
 sys.stderr = io.TextIOWrapper(io.BufferedWriter(Raw()), line_buffering=True)
-agent.FIRST_SNAPSHOT = 0
+agent.Specs.current = lambda *_: None
 sys.exit(cli.main(sys.argv[1:]))
 """
 
